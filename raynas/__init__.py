@@ -1,0 +1,40 @@
+"""raynas: architecture and hyperparameter search on Ray Tune.
+
+Importing it takes neither torch nor ray; they are imported when first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raynas.results.results import Results
+    from raynas.run.experiment import Experiment
+    from raynas.run.launch import open_results as open
+    from raynas.run.launch import resume, search
+    from raynas.run.winner import trained_model as model
+    from raynas.space import Genome, Space
+
+__version__ = "0.1.0"
+__all__ = ["Experiment", "Genome", "Results", "Space", "model", "open", "resume", "search"]
+
+_HOMES = {
+    "Experiment": "raynas.run.experiment:Experiment",
+    "Genome": "raynas.space:Genome",
+    "Results": "raynas.results.results:Results",
+    "Space": "raynas.space:Space",
+    "model": "raynas.run.winner:trained_model",
+    "open": "raynas.run.launch:open_results",
+    "resume": "raynas.run.launch:resume",
+    "search": "raynas.run.launch:search",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'raynas' has no attribute '{name}'")
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

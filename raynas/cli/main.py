@@ -1,0 +1,247 @@
+"""The `raynas` command. Heavy imports wait until a command needs them: `raynas --help` answers at once."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from raynas.tables import InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Architecture and hyperparameter search on Ray Tune, for people who have a dataset and some GPUs.",
+)
+
+Home = Annotated[Path | None, typer.Option("--home", help="Where experiments live [$RAYNAS_HOME or ./runs].")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where datasets lie [$RAYNAS_DATA or the user's cache].")]
+Address = Annotated[str | None, typer.Option("--address", help="A running Ray to join, e.g. auto [start one here].")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as key=value, e.g. budget.trials=40 training.lr=1e-3.")]
+
+
+@contextmanager
+def errors_at_the_door() -> Iterator[None]:
+    """Bad input ends with one message and exit code 2, a broken trainable with its traceback and 1."""
+    try:
+        yield
+    except InputError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(2) from None
+    except OSError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt as interrupt:
+        name = interrupt.args[0] if interrupt.args else "NAME"
+        typer.echo(f"interrupted; go on with: raynas resume {name}", err=True)
+        raise typer.Exit(130) from None
+    except RuntimeError as error:
+        from raynas.run.launch import SearchFailed
+
+        if not isinstance(error, SearchFailed):
+            raise
+        typer.secho(str(error), fg="red", err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def search(
+    space: Annotated[str | None, typer.Argument(help="A space by name, a YAML path or package.module:name.")] = None,
+    overrides: Overrides = None,
+    data: Annotated[str | None, typer.Option(help="A dataset by name or path (see `raynas data`).")] = None,
+    searcher: Annotated[str | None, typer.Option("--search", help="Which searcher: regularized-evolution, optuna, …")] = None,
+    stop: Annotated[str | None, typer.Option(help="Early stopping: none, asha, hyperband, median, pbt.")] = None,
+    objective: Annotated[str | None, typer.Option(help="accuracy, loss, or the name of a metric to maximise.")] = None,
+    trainable: Annotated[str | None, typer.Option(help="A training function of your own, package.module:function.")] = None,
+    trials: Annotated[int | None, typer.Option(help="How many trials.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
+    cpu: Annotated[float | None, typer.Option(help="CPUs of a trial.")] = None,
+    gpu: Annotated[float | None, typer.Option(help="GPUs of a trial, e.g. 0.25.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The seed of everything.")] = None,
+    name: Annotated[str | None, typer.Option(help="The experiment's name [made from space, data and searcher].")] = None,
+    config: Annotated[Path | None, typer.Option(help="An experiment as a YAML file.")] = None,
+    home: Home = None,
+    data_dir: DataDir = None,
+    address: Address = None,
+) -> None:
+    """Search a space: raynas search genome_cnn --data fashion_mnist_mini --trials 20"""
+    with errors_at_the_door():
+        from raynas.run.launch import launch
+        from raynas.settings import override, read_yaml
+
+        spec: dict[str, Any] = read_yaml(config) if config else {}
+        positional = list(overrides or [])
+        if space is not None and "=" in space and config is not None:  # `--config f.yaml budget.trials=4`
+            positional.insert(0, space)
+            space = None
+        given = {"space": space, "data": data, "search": searcher, "stop": stop, "objective": objective, "trainable": trainable}
+        spec |= {key: value for key, value in given.items() if value is not None}
+        typed = {"budget.trials": trials, "training.epochs": epochs, "resources.cpu": cpu, "resources.gpu": gpu, "seed": seed}
+        spec = override(spec, [f"{key}={value}" for key, value in typed.items() if value is not None])
+        spec = override(spec, positional)
+        if "space" not in spec:
+            raise InputError("name a space, e.g. raynas search genome_cnn --data fashion_mnist_mini (known: raynas spaces)")
+        results = launch(spec, name=name, home_dir=home, data_dir=data_dir, address=address)
+        _closing(results)
+
+
+@app.command()
+def resume(
+    name: Annotated[str, typer.Argument(help="The experiment.")],
+    overrides: Overrides = None,
+    trials: Annotated[int | None, typer.Option(help="Extend the search to this many trials.")] = None,
+    home: Home = None,
+    data_dir: DataDir = None,
+    address: Address = None,
+) -> None:
+    """Go on with an experiment that was interrupted or killed, or extend a finished one."""
+    with errors_at_the_door():
+        from raynas.run.launch import resume as go_on
+
+        _closing(go_on(name, overrides=overrides, trials=trials, home=home, data_dir=data_dir, address=address))
+
+
+def _closing(results: Any) -> None:
+    """The table of the best and where the rest is."""
+    from raynas.cli.show import print_best, print_summary
+
+    print_summary(results)
+    print_best(results, 5)
+    name = results.name
+    typer.echo(f"\nresults: {results.folder}\nall trials: raynas results {name}    the best: raynas best {name}")
+
+
+@app.command()
+def status(name: Annotated[str | None, typer.Argument(help="The experiment [all].")] = None, home: Home = None) -> None:
+    """Which experiments there are and how far they are."""
+    with errors_at_the_door():
+        from raynas.cli.show import print_status
+        from raynas.run.launch import experiments, open_results
+        from raynas.run.launch import home as home_of
+
+        names = [name] if name else experiments(home)
+        if not names:
+            typer.echo(f"no experiments in '{home_of(home)}' yet; start one: raynas search genome_cnn --data fashion_mnist_mini")
+        else:
+            print_status([open_results(item, home) for item in names])
+
+
+@app.command()
+def results(
+    name: Annotated[str, typer.Argument(help="The experiment.")],
+    format: Annotated[str, typer.Option(help="table, csv, json or parquet.")] = "table",
+    where: Annotated[str | None, typer.Option(help="An SQL condition, e.g. 'fitness > 0.8 and lr < 0.001'.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write to this file [standard output].")] = None,
+    home: Home = None,
+) -> None:
+    """One table of everything that was tried."""
+    with errors_at_the_door():
+        from raynas.cli.show import FORMATS, write_frame
+        from raynas.run.launch import open_results
+        from raynas.tables import look_up
+
+        writer = look_up("format", format, FORMATS)
+        found = open_results(name, home)
+        write_frame(found.trials if where is None else found.where(where), writer, output)
+
+
+@app.command()
+def best(
+    name: Annotated[str, typer.Argument(help="The experiment.")],
+    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 1,
+    home: Home = None,
+) -> None:
+    """The best trials, their configs whole, and the rule by which they are the best."""
+    with errors_at_the_door():
+        from raynas.cli.show import print_winners
+        from raynas.run.launch import open_results
+
+        print_winners(open_results(name, home), k)
+
+
+@app.command()
+def spaces(
+    space: Annotated[str | None, typer.Argument(help="A space to look into.")] = None,
+    sample: Annotated[int, typer.Option(min=0, help="Show this many random configs, their parameters and FLOPs.")] = 0,
+    shape: Annotated[str, typer.Option(help="Input shape for parameters and FLOPs: channels,height,width.")] = "1,28,28",
+    classes: Annotated[int, typer.Option(min=1, help="Number of classes.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Which random configs.")] = 0,
+) -> None:
+    """The search spaces that come with raynas, or one of them."""
+    with errors_at_the_door():
+        from raynas.cli.show import print_space, print_spaces
+
+        if space is None:
+            print_spaces()
+        else:
+            print_space(space, sample, _shape(shape), classes, seed)
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+        raise InputError(f"a shape is channels,height,width, e.g. 1,28,28, got '{text}'")
+    return int(parts[0]), int(parts[1]), int(parts[2])
+
+
+@app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help="A dataset to look into: a name or a path.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """The datasets known by name and which of them are here, or one dataset's shape and classes."""
+    with errors_at_the_door():
+        from raynas.cli.show import print_dataset, print_datasets
+
+        if name is None:
+            print_datasets(data_dir)
+        else:
+            print_dataset(name, data_dir)
+
+
+@app.command()
+def doctor(home: Home = None, data_dir: DataDir = None) -> None:
+    """Is everything here and working? Trains one real batch on every device."""
+    with errors_at_the_door():
+        from raynas.cli.doctor import examine
+
+        raise typer.Exit(examine(home, data_dir))
+
+
+@app.command()
+def bench(
+    what: Annotated[str, typer.Argument(help="overhead or training.")],
+    arguments: Annotated[list[str] | None, typer.Argument(help="Options as key=value, e.g. trials=200.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """How fast raynas is, as ratios against the alternative in the same run."""
+    with errors_at_the_door():
+        from raynas.bench import BENCHES
+        from raynas.settings import construct, override
+        from raynas.tables import look_up
+
+        function = look_up("benchmark", what, BENCHES)
+        options = override({}, arguments or [])
+        if data_dir is not None:
+            os.environ["RAYNAS_DATA"] = str(data_dir)
+        construct(function, options, f"bench {what}")
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
+    if show:
+        import raynas
+
+        typer.echo(raynas.__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """The console script."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # package.module:name of the working directory
+    app()

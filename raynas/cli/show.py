@@ -1,0 +1,186 @@
+"""What commands print: tables on a terminal, plain text elsewhere."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from raynas.results.results import RULE, Results
+from raynas.run.progress import duration, shown
+from raynas.tables import InputError
+
+console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def number(value: Any) -> str:
+    """A number as a person writes it: 23,636; 0.8812; 7.23e+29."""
+    if value is None or value is pd.NA or value != value:
+        return "-"
+    if isinstance(value, int):
+        return f"{value:,}" if value < 10**12 else f"{float(value):.4g}"
+    return f"{value:.4g}"
+
+
+def _states(results: Results) -> str:
+    found = results.trials["state"].value_counts()
+    twins = int(results.trials["duplicate_of"].notna().sum())
+    parts = [f"{found[state]} {state}" for state in ("done", "stopped", "failed", "running", "queued") if state in found]
+    failures = ", ".join(f"{count} {kind}" for kind, count in results.failures().items())
+    text = ", ".join(parts) or "no trials"
+    return text + (f" ({failures})" if failures else "") + (f"; {twins} answered by a twin" if twins else "")
+
+
+def print_summary(results: Results) -> None:
+    """How the search ended and what it made of its trials."""
+    experiment = results.experiment
+    console.print(
+        f"\n[bold]{results.name}[/bold]: {_states(results)}; {duration(experiment['elapsed_s'])}; {experiment['ended']}"
+    )
+
+
+def print_best(results: Results, k: int) -> None:
+    """The k best in a table, under the rule."""
+    console.print(f"[dim]{RULE}[/dim]")
+    found = results.best(k)
+    right = ("trial", "fitness", "epochs", "parameters", "seconds")
+    made = table("trial", "fitness", "epochs", "parameters", "seconds", "config", right=right)
+    parameters = results.experiment["spec"]["space"]
+    for _, row in found.iterrows():
+        config = {name: row[name] for name in parameters}
+        cells = (int(row["number"]), f"{row['fitness']:.4f}", row["epochs"], number(row["params"]), f"{row['seconds']:.1f}")
+        made.add_row(*(str(cell) for cell in cells), shown(config, 120))
+    console.print(made)
+
+
+def print_winners(results: Results, k: int) -> None:
+    """The k best with every parameter and metric."""
+    console.print(f"[dim]{RULE}[/dim]")
+    found = results.best(k)
+    if found.empty:
+        raise InputError(f"'{results.name}' has no finished trial yet")
+    for _, row in found.iterrows():
+        console.print(f"\n[bold]trial {row['number']}[/bold]  fitness {row['fitness']:.4f}  {row['state']}")
+        for name in row.index:
+            if name not in ("number", "fitness", "state", "error", "failure", "duplicate_of") and not pd.isna(row[name]):
+                console.print(f"  {name}: {row[name]}", markup=False)
+        weights = results.folder / "checkpoints" / f"{row['number']:05d}"
+        if weights.is_dir():
+            console.print(f'  weights: {weights}  (raynas.model("{results.name}", {row["number"]}) loads them)', markup=False)
+
+
+def print_status(found: list[Results]) -> None:
+    made = table("experiment", "trials", "best fitness", "time", "state", right=("best fitness",))
+    for results in found:
+        experiment, top = results.experiment, results.best(1)
+        best = f"{top['fitness'].iloc[0]:.4f}" if len(top) else "-"
+        made.add_row(
+            results.name, _states(results), best, duration(experiment["elapsed_s"]), experiment["ended"] or "running or killed"
+        )
+    console.print(made)
+
+
+def _csv(frame: pd.DataFrame, path: Any) -> None:
+    frame.to_csv(path, index=False)
+
+
+def _json(frame: pd.DataFrame, path: Any) -> None:
+    frame.to_json(path, orient="records", date_format="iso", indent=1)
+
+
+def _parquet(frame: pd.DataFrame, path: Any) -> None:
+    if path is sys.stdout:
+        raise InputError("parquet is binary: say where to write it, --output trials.parquet")
+    frame.to_parquet(path, index=False)
+
+
+def _table(frame: pd.DataFrame, path: Any) -> None:
+    columns = [
+        name for name in frame.columns if name not in ("error", "identity", "seed", "created", "started", "ended", "origin")
+    ]
+    columns = [name for name in columns if frame[name].notna().any()]
+    made = table(*columns, right=tuple(name for name in columns if pd.api.types.is_numeric_dtype(frame[name])))
+    for _, row in frame.sort_values("fitness", ascending=False).iterrows():
+        made.add_row(
+            *(
+                "-" if pd.isna(row[name]) else number(row[name]) if isinstance(row[name], float) else str(row[name])
+                for name in columns
+            )
+        )
+    out = console if path is sys.stdout else Console(file=open(path, "w", encoding="utf-8"), width=250)
+    out.print(made)
+
+
+FORMATS: dict[str, Callable[[pd.DataFrame, Any], None]] = {"table": _table, "csv": _csv, "json": _json, "parquet": _parquet}
+
+
+def write_frame(frame: pd.DataFrame, writer: Callable[[pd.DataFrame, Any], None], output: Path | None) -> None:
+    writer(frame, sys.stdout if output is None else output)
+    if output is not None:
+        console.print(f"{len(frame)} trials written to {output}")
+
+
+def print_spaces() -> None:
+    from raynas.space import names, read
+
+    made = table("space", "parameters", "distinct networks", "about", right=("distinct networks",))
+    for name in names():
+        space = read(name)
+        made.add_row(name, ", ".join(space.domains), _networks(space, (1, 28, 28)), space.about)
+    console.print(made)
+    console.print("[dim]networks are counted on inputs of 1x28x28; hyperparameters are not[/dim]")
+
+
+def _networks(space: Any, shape: tuple[int, int, int]) -> str:
+    from raynas.models import model, same_network
+
+    kind, rule = model(space.parameters), same_network(space.constants, shape)
+    return number((space if rule is None else space.merging(rule)).networks(kind.needs))
+
+
+def print_space(name: str, sample: int, shape: tuple[int, int, int], classes: int, seed: int) -> None:
+    """One space: its parameters, its size and some of its configs."""
+    from raynas.models import cost
+    from raynas.rng import stream
+    from raynas.space import read
+
+    space = read(name)
+    console.print(f"[bold]{name}[/bold]: {space.about}")
+    for parameter, spec in space.spec().items():
+        console.print(f"  {parameter}: {spec}", markup=False)
+    console.print(f"distinct networks on {'x'.join(map(str, shape))}: {_networks(space, shape)}")
+    if sample:
+        made = table("parameters", "FLOPs", "config", right=("parameters", "FLOPs"))
+        for index in range(sample):
+            config = space.sample(stream(seed, index))
+            costs = cost(config, shape, classes)
+            made.add_row(number(costs["params"]), number(costs["flops"]), shown(config, 400))
+        console.print(made)
+
+
+def print_datasets(data_dir: Path | None) -> None:
+    from raynas.data import find, names
+
+    made = table("dataset", "here")
+    for name in names():
+        path = find(name, data_dir)
+        made.add_row(name, str(path) if path else "downloaded when first used")
+    console.print(made)
+    console.print("[dim]also: any .npz in MedMNIST's layout, any folder of images (ImageFolder), by path[/dim]")
+
+
+def print_dataset(name: str, data_dir: Path | None) -> None:
+    from raynas.data import describe, load
+
+    for key, value in describe(load(name, data_dir=data_dir)).items():
+        console.print(f"{key}: {value}", markup=False)

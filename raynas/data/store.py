@@ -1,0 +1,43 @@
+"""Datasets in Ray's object store: put once a node, mapped into every trial's process without a copy."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from raynas.data.dataset import Dataset, Split
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """A dataset of which the arrays of train and validation lie in the object store.
+
+    The test split stays behind: what searches never sees it.
+    """
+
+    dataset: Dataset  # arrays replaced by empty ones
+    train: tuple[Any, Any]  # ObjectRefs of images and labels
+    validation: tuple[Any, Any]
+    mean: np.ndarray
+    std: np.ndarray
+
+
+def _bare(split: Split) -> Split:
+    return Split(split.images[:0], split.labels[:0])
+
+
+def share(dataset: Dataset) -> Shared:
+    """Put the dataset into the object store of the running Ray."""
+    import ray
+
+    parts = [(ray.put(part.images), ray.put(part.labels)) for part in (dataset.train, dataset.validation)]
+    bare = replace(dataset, train=_bare(dataset.train), validation=_bare(dataset.validation), test=None)
+    return Shared(bare, parts[0], parts[1], dataset.mean, dataset.std)
+
+
+def fetch(shared: Shared) -> Dataset:
+    """The dataset, from this node's object store; without the test split."""
+    import ray
+
+    arrays = ray.get([*shared.train, *shared.validation])
+    return replace(shared.dataset, train=Split(arrays[0], arrays[1]), validation=Split(arrays[2], arrays[3]))

@@ -1,0 +1,267 @@
+"""The store: what an experiment remembers. Written by the driver alone; readers open it read-only."""
+
+import json
+import math
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, func, insert, inspect, select, update
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DatabaseError
+
+from raynas.objectives import Trial
+from raynas.results.schema import SCHEMA, experiments, metadata, reports, trials, versions
+from raynas.tables import InputError
+
+
+class StoreError(InputError):
+    """The store cannot be read or written."""
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON knows it: numpy numbers unwrapped, NaN and infinities null, unknown things as text."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, bool | str | int) or value is None:
+        return value
+    if hasattr(value, "item") and getattr(value, "size", 1) == 1:
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(plain(value), separators=(",", ":"))
+
+
+def _engine(path: Path, writable: bool) -> Engine:
+    def connect() -> sqlite3.Connection:
+        if writable:
+            return sqlite3.connect(path, timeout=30)
+        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
+
+    engine = create_engine("sqlite://", creator=connect, json_serializer=_dump)
+    if writable:
+
+        @event.listens_for(engine, "connect")
+        def _(connection: sqlite3.Connection, _: Any) -> None:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")  # a commit survives a power cut
+
+    return engine
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial as it was asked for."""
+
+    seq: int
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A report, in its place among asks and tells."""
+
+    seq: int
+    number: int
+    epoch: int
+    fitness: float
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Told:
+    """A trial as the searcher heard of its end."""
+
+    seq: int
+    trial: Trial
+
+
+class Store:
+    """One experiment's rows. `Store.create` for a new file, `Store.open` for one that exists."""
+
+    def __init__(self, path: Path, writable: bool):
+        self.path, self._engine = path, _engine(path, writable)
+        self._connection: Connection | None = None
+        self.experiment_id = 0
+
+    @classmethod
+    def create(cls, path: Path, row: dict[str, Any]) -> "Store":
+        """A new store with its experiment's row: all of it or no file."""
+        fresh = path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            store = cls(fresh, writable=True)
+            with store.writing() as connection:
+                metadata.create_all(connection)
+                connection.execute(insert(versions).values(schema=SCHEMA))
+                connection.execute(insert(experiments).values(created=time.time(), elapsed_s=0.0, **row))
+            store.close()
+            fresh.rename(path)
+        except (OSError, StoreError) as error:
+            fresh.unlink(missing_ok=True)
+            raise StoreError(f"cannot write the store '{path}': {error}") from error
+        return cls.open(path, writable=True)
+
+    @classmethod
+    def open(cls, path: Path, writable: bool = False) -> "Store":
+        """The store at `path`; raises StoreError when it is none, damaged, or of a newer raynas."""
+        if not path.is_file():
+            raise StoreError(f"there is no store at '{path}'")
+        store = cls(path, writable)
+        try:
+            with store._engine.connect() as connection:
+                if not inspect(connection).has_table(versions.name):
+                    raise StoreError(f"'{path}' is not a raynas store")
+                schema = connection.execute(select(versions.c.schema)).scalar_one()
+                if schema > SCHEMA:
+                    raise StoreError(
+                        f"'{path}' was written by a newer raynas (schema {schema}, this one reads up to {SCHEMA}); "
+                        "upgrade raynas to open it"
+                    )
+                store.experiment_id = connection.execute(select(experiments.c.id)).scalar_one()
+        except DatabaseError as error:
+            raise StoreError(f"cannot read the store '{path}': {error.orig}") from error
+        return store
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._engine.dispose()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction: committed and on disk when the block ends."""
+        try:
+            if self._connection is None:
+                self._connection = self._engine.connect()
+            with self._connection.begin():
+                yield self._connection
+        except DatabaseError as error:
+            raise StoreError(f"cannot write the store '{self.path}': {error.orig}") from error
+
+    # -- the experiment's row --------------------------------------------------------------------------------------
+
+    def experiment(self) -> dict[str, Any]:
+        """The experiment's row as a dict."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(experiments).where(experiments.c.id == self.experiment_id)).one()
+        return dict(row._mapping)
+
+    def update_experiment(self, **values: Any) -> None:
+        with self.writing() as connection:
+            connection.execute(update(experiments).where(experiments.c.id == self.experiment_id).values(**values))
+
+    # -- writing trials ------------------------------------------------------------------------------------------------
+
+    def ask(self, trial: Trial, seq: int, resources: dict[str, float], cost: dict[str, Any] | None) -> None:
+        """A new trial, before it runs; one that a twin already answers is told in the same breath."""
+        with self.writing() as connection:
+            connection.execute(
+                insert(trials).values(
+                    experiment=self.experiment_id,
+                    number=trial.number,
+                    config=trial.config,
+                    identity=trial.identity,
+                    state=trial.state,
+                    origin=trial.origin,
+                    duplicate_of=trial.duplicate_of,
+                    seed=trial.seed,
+                    resources=resources,
+                    cost=cost,
+                    attempt=trial.attempt,
+                    asked=seq,
+                    created=time.time(),
+                    seconds=0.0,
+                )
+            )
+
+    def set_trial(self, number: int, **values: Any) -> None:
+        with self.writing() as connection:
+            connection.execute(self._row(number).values(**values))
+
+    def hear(self, heard: Heard, attempt: int, seconds: float, node: str) -> None:
+        """One report, and the trial's fitness with it."""
+        with self.writing() as connection:
+            connection.execute(
+                insert(reports).values(
+                    experiment=self.experiment_id,
+                    heard=heard.seq,
+                    trial=heard.number,
+                    attempt=attempt,
+                    epoch=heard.epoch,
+                    fitness=heard.fitness,
+                    metrics=heard.metrics,
+                    seconds=seconds,
+                )
+            )
+            row = self._row(heard.number)
+            connection.execute(row.values(node=node, fitness=heard.fitness, seconds=trials.c.seconds + seconds))
+
+    def tell(self, trial: Trial, seq: int) -> None:
+        """The end of a trial: on disk when this returns."""
+        self.set_trial(
+            trial.number,
+            state=trial.state,
+            failure=trial.failure,
+            error=trial.error,
+            fitness=trial.fitness,
+            told=seq,
+            ended=time.time(),
+        )
+
+    def _row(self, number: int) -> Any:
+        return update(trials).where(trials.c.experiment == self.experiment_id, trials.c.number == number)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def rows(self, table: Any) -> list[dict[str, Any]]:
+        """All rows of a table of this experiment, in order."""
+        with self._engine.connect() as connection:
+            order = trials.c.number if table is trials else reports.c.heard
+            found = connection.execute(select(table).where(table.c.experiment == self.experiment_id).order_by(order))
+            return [dict(row) for row in found.mappings()]
+
+    def counts(self) -> dict[str, int]:
+        """How many trials there are of each state."""
+        with self._engine.connect() as connection:
+            found = connection.execute(
+                select(trials.c.state, func.count()).where(trials.c.experiment == self.experiment_id).group_by(trials.c.state)
+            )
+            return {state: count for state, count in found.tuples()}
+
+    def history(self) -> list[Asked | Heard | Told]:
+        """Everything that happened, in the order in which it did: what resume replays.
+
+        The trial of an Asked is the one that later entries speak of; it has its reports and, once told, its end.
+        """
+        events: list[Asked | Heard | Told] = []
+        found: dict[int, Trial] = {}
+        for row in self.rows(trials):
+            fields = ("number", "config", "identity", "seed", "attempt", "origin", "duplicate_of")
+            trial = found[row["number"]] = Trial(**{name: row[name] for name in fields})
+            events.append(Asked(row["asked"], trial))
+            if row["told"] is not None:
+                for name in ("state", "failure", "error", "fitness"):
+                    setattr(trial, name, row[name])
+                events.append(Told(row["told"], trial))
+        for row in self.rows(reports):
+            heard = Heard(row["heard"], row["trial"], row["epoch"], row["fitness"], row["metrics"])
+            trial = found[heard.number]
+            trial.curve.append((heard.epoch, heard.fitness))
+            trial.metrics = heard.metrics
+            if trial.state == "queued":
+                trial.fitness = heard.fitness
+            events.append(heard)
+        return sorted(events, key=lambda entry: entry.seq)

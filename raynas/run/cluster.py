@@ -1,0 +1,102 @@
+"""The Ray that runs the trials: joined by address, or started on this machine."""
+
+import logging
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from raynas.run.experiment import Resources
+from raynas.tables import InputError
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # raynas shows the progress itself
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in user code mean what they say
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files: the store has it all
+    "TUNE_GLOBAL_CHECKPOINT_S": "100000000",  # no snapshots: resume replays the store
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is handled in launch.py
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial has no fitness
+    "TUNE_RESULT_BUFFER_LENGTH": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextmanager
+def environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for the time of the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def chatter_to(path: Path) -> Iterator[None]:
+    """Send what Ray logs in this process to a file."""
+    file = logging.FileHandler(path, delay=True)
+    file.addFilter(lambda record: not record.name.startswith("ray.tune.analysis"))  # it misses the files that are off
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("ray")
+    handlers, propagate = list(logger.handlers), logger.propagate
+    logger.handlers, logger.propagate = [file], False
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
+        file.close()
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Use the Ray this process is connected to; else join `address`; else start one here, and end it afterwards."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    if address is None:
+        options |= {"address": "local", "include_dashboard": False}
+    else:
+        options |= {"address": address}
+    logger = logging.getLogger("ray")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # its advice on start is not the user's concern
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        where = f"join Ray at '{address}'" if address else "start Ray on this machine"
+        raise InputError(f"cannot {where}: {str(error).splitlines()[0]}") from error
+    finally:
+        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def grant(wanted: Resources) -> tuple[dict[str, float], int]:
+    """What a trial gets on the connected Ray, and how many trials that makes at once."""
+    import ray
+
+    there = ray.cluster_resources()
+    cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
+    gpu = wanted.gpu if wanted.gpu is not None else float(gpus >= 1)
+    for name, amount, total in (("cpu", wanted.cpu, cpus), ("gpu", gpu, gpus)):
+        if amount > total:
+            raise InputError(f"a trial asks for {amount:g} {name}, and this Ray has {total:g}; lower resources.{name}")
+    slots = math.floor(cpus / wanted.cpu + 1e-9)
+    if gpu:  # a trial lives on one GPU: 0.4 of one fits twice, not two and a half times
+        slots = min(slots, math.floor(1 / gpu + 1e-9) * int(gpus) if gpu <= 1 else int(gpus // gpu))
+    return {"cpu": wanted.cpu, "gpu": gpu}, max(1, min(slots, wanted.concurrency or slots))

@@ -1,0 +1,118 @@
+"""The Experiment: everything that says what a search is, frozen, strictly read, stored with its results."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from raynas.objectives import OBJECTIVES
+from raynas.settings import Settings
+from raynas.tables import InputError, is_import_name, unknown
+from raynas.train.recipe import Recipe
+
+Count = Annotated[int, Field(ge=1)]
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Budget(Settings):
+    """What the search may use; whichever is used up first ends it. Twins of trained networks are free."""
+
+    trials: Count | None = None
+    wall_time_s: Amount | None = None  # of the driver, over all sessions
+    gpu_hours: Amount | None = None  # training time times the trial's share of a GPU
+
+    @model_validator(mode="after")
+    def _bounded(self) -> "Budget":
+        if self.trials is None and self.wall_time_s is None and self.gpu_hours is None:
+            return self.model_copy(update={"trials": 20})
+        return self
+
+
+class Resources(Settings):
+    """What a trial gets. `gpu` null: one GPU where there are any, else none. `concurrency` caps the trials at once."""
+
+    cpu: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    gpu: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    concurrency: Count | None = None
+
+    @field_validator("gpu")
+    @classmethod
+    def _whole_above_one(cls, gpu: float | None) -> float | None:
+        if gpu is not None and gpu > 1 and gpu != int(gpu):
+            raise InputError(f"gpu is a share up to 1 or a whole number of GPUs, got {gpu:g}")
+        return gpu
+
+
+def _named(value: Any, key: str = "name") -> Any:
+    """`search: random` is short for `search: {name: random}`."""
+    return {key: value} if isinstance(value, str) else value
+
+
+def _has_name(value: dict[str, Any], kind: str, key: str = "name") -> dict[str, Any]:
+    if not isinstance(value.get(key), str):
+        raise InputError(f"'{kind}' must say its {key}, e.g. {{{key}: …}}, got {value}")
+    return value
+
+
+class Experiment(Settings):
+    """A search. `space` is a name, a YAML path, `package.module:name` or the parameters themselves; `hyperparameters` adds
+    parameters to it or replaces some (a constant fixes one). Without `trainable` (a `package.module:function`
+    that yields metrics) networks are built from the configs and trained on `data` by the recipe `training`."""
+
+    space: str | dict[str, Any]
+    hyperparameters: dict[str, Any] = {}
+    trainable: str | None = None
+    data: str | None = None
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of train, where the data brings no validation split
+    image_size: Count | None = None  # for folders of images
+    search: dict[str, Any] = {"name": "regularized-evolution"}
+    objective: dict[str, Any] = {"fitness": "accuracy"}
+    training: Recipe = Recipe()
+    stop: dict[str, Any] = {"name": "none"}
+    budget: Budget = Budget(trials=20)
+    resources: Resources = Resources()
+    keep: Annotated[int, Field(ge=0)] = 3  # how many of the best keep their weights
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @field_validator("search", "stop", mode="before")
+    @classmethod
+    def _short_name(cls, value: Any) -> Any:
+        return _named(value)
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _short_objective(cls, value: Any) -> Any:
+        if isinstance(value, str) and value not in OBJECTIVES:
+            return {"fitness": "metric", "metric": value}
+        return _named(value, "fitness")
+
+    @field_validator("search", "stop")
+    @classmethod
+    def _name_said(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return _has_name(value, "search or stop")
+
+    @field_validator("objective")
+    @classmethod
+    def _fitness_said(cls, value: dict[str, Any]) -> dict[str, Any]:
+        return _has_name(value, "objective", "fitness")
+
+    @model_validator(mode="after")
+    def _something_to_train(self) -> "Experiment":
+        if self.trainable is None and self.data is None:
+            raise InputError("name the data to train on (data: fashion_mnist_mini), or a trainable of your own")
+        if self.trainable is not None and self.data is not None:
+            raise InputError("a trainable of your own loads its own data; leave 'data' out")
+        return self
+
+
+def split_name(choice: dict[str, Any], key: str = "name") -> tuple[str, dict[str, Any]]:
+    """The name and the options of a `{name: …, option: …}`."""
+    return choice[key], {name: value for name, value in choice.items() if name != key}
+
+
+def look_up_or_import(kind: str, name: str, table: Any, importer: Any) -> Any:
+    """A table's entry, or the user's own `package.module:name`."""
+    if name in table:
+        return table[name]
+    if is_import_name(name):
+        return importer(kind, name)
+    raise unknown(kind, name, table)

@@ -1,0 +1,320 @@
+"""The ledger: who was asked what, what ran, what was told. It drives a searcher and a store, and knows no Ray.
+
+Whoever runs the trials asks `next` for one, and reports `started`, `hear`, `end` or `lose`. Everything is on disk before
+the searcher hears of it, so that `replay` rebuilds the same state from the store after any kill.
+"""
+
+import shutil
+import time
+from bisect import insort
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from raynas.objectives import Failure, Trial
+from raynas.results import Asked, Heard, Store, Told
+from raynas.results.schema import trials
+from raynas.rng import seed_at
+from raynas.run.experiment import Budget
+from raynas.searchers import Searcher
+from raynas.space import Space
+
+ATTEMPTS = 3  # a trial whose process or node dies is started this often
+ALIKE = 3  # the search stops when this many first trials fail in the same way
+REPEATS = 200  # proposals in a row that were trained already: the space is exhausted
+
+Next = Trial | Literal["wait", "end"]
+
+
+class Ledger:
+    """The memory of one running experiment.
+
+    `cost` maps a config to what its network costs; `resources` is what a trial gets; `keep` is how many of the best
+    trials keep their weights; `concurrency` bounds the trials that are out at once.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        folder: Path,
+        space: Space,
+        searcher: Searcher,
+        budget: Budget,
+        seed: int,
+        resources: dict[str, float],
+        keep: int,
+        cost: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda config: None,
+    ):
+        self.store, self.folder, self.space, self.searcher = store, folder, space, searcher
+        self.budget, self.seed, self.resources, self.keep, self.cost = budget, seed, resources, keep, cost
+        self.trials: dict[int, Trial] = {}
+        self.queue: deque[Trial] = deque()
+        self.out: dict[int, Trial] = {}  # handed out, not ended
+        self.answers: dict[str, Trial] = {}  # by identity: the trial that answers, or will
+        self.twins: dict[int, list[Trial]] = {}  # waiting for the trial that will answer them
+        self.ranking: list[tuple[float, int]] = []  # (-fitness, number) of done trials, best first
+        self.seq, self.repeats = 0, 0
+        self.seconds = 0.0  # of training, all trials
+        self.first_start: float | None = None  # of a trial in this session
+        self.ended_here: list[Trial] = []  # in this session, trained ones
+        self.reason: str | None = None  # why no further trial starts
+        self.error: str | None = None  # the traceback that ended it, if one did
+        self.changed = False  # the searcher proposed other configs on replay than are on record
+        self.session_began, self.earlier_s = time.monotonic(), float(store.experiment()["elapsed_s"] or 0.0)
+
+    # -- replay --------------------------------------------------------------------------------------------------------
+
+    def replay(self) -> list[Asked | Heard | Told]:
+        """Rebuild everything from the store; unfinished trials are queued first, with their number. Returns the history."""
+        history = self.store.history()
+        for event in history:
+            self.seq = event.seq
+            if isinstance(event, Asked):
+                self.changed |= self.searcher.ask() != event.trial.config
+                self.trials[event.trial.number] = event.trial
+                if event.trial.duplicate_of is None:
+                    self.answers[event.trial.identity] = event.trial
+            elif isinstance(event, Told):
+                self._forget_failure(event.trial)
+                self._rank(event.trial)
+                self.searcher.tell(event.trial)
+        self.seconds = sum(float(row["seconds"]) for row in self.store.rows(trials))
+        for trial in self.trials.values():
+            if not trial.ended and trial.duplicate_of is None:
+                trial.attempt += 1
+                self.store.set_trial(trial.number, state="queued", attempt=trial.attempt)
+                self.queue.append(trial)
+        for trial in self.trials.values():
+            if not trial.ended and trial.duplicate_of is not None:
+                self._wait_for(trial, self.trials[trial.duplicate_of])
+        return history
+
+    # -- asking --------------------------------------------------------------------------------------------------------
+
+    @property
+    def elapsed_s(self) -> float:
+        """Driver time over all sessions."""
+        return self.earlier_s + time.monotonic() - self.session_began
+
+    @property
+    def trained(self) -> int:
+        """Trials that count for the budget: all but those answered by a twin."""
+        return sum(trial.duplicate_of is None for trial in self.trials.values())
+
+    def _spent(self) -> str | None:
+        """Which budget is used up."""
+        if self.budget.trials is not None and self.trained >= self.budget.trials:
+            return f"all {self.budget.trials} trials are done"
+        if self._out_of_time:
+            return f"the wall time of {self.budget.wall_time_s:g} s is used up"
+        if self.budget.gpu_hours is not None and self.seconds * self.resources["gpu"] / 3600 >= self.budget.gpu_hours:
+            return f"the budget of {self.budget.gpu_hours:g} GPU hours is used up"
+        return None
+
+    @property
+    def _out_of_time(self) -> bool:
+        return self.budget.wall_time_s is not None and self.elapsed_s >= self.budget.wall_time_s
+
+    def next(self) -> Next:
+        """The next trial to run, "wait" (ask again later), or "end"."""
+        if self.reason is None and self._out_of_time:
+            self.reason = self._spent()
+        if self.reason is not None:
+            return "end"
+        if self.queue:
+            return self._hand_out(self.queue.popleft())
+        spent = self._spent()
+        while spent is None:
+            config = self.searcher.ask()
+            if config is None:
+                spent = "the searcher has nothing more to propose"
+            elif (trial := self._ask(config)) is not None:
+                self.repeats = 0
+                return self._hand_out(trial)
+            elif (repeats := self.repeats + 1) >= REPEATS:
+                spent = f"the space is exhausted: the last {REPEATS} proposals had been trained already"
+            else:
+                self.repeats, spent = repeats, self._spent()
+        if self.out:
+            return "wait"  # one of them may be lost and want its place back
+        self.reason = spent
+        return "end"
+
+    def _ask(self, config: dict[str, Any]) -> Trial | None:
+        """Record a proposal; None when a twin answers it."""
+        number = len(self.trials)
+        trial = Trial(number, config, self.space.identity(config), seed_at(self.seed, 1, number), origin=self.searcher.origin)
+        twin = self.answers.get(trial.identity)
+        cost = None
+        if twin is None:
+            self.answers[trial.identity] = trial
+            cost = self.cost(config)
+        else:
+            trial.duplicate_of = twin.number
+        self.trials[number] = trial
+        self.seq += 1
+        self.store.ask(trial, self.seq, self.resources, cost)
+        if twin is None:
+            return trial
+        self._wait_for(trial, twin)
+        return None
+
+    def _wait_for(self, trial: Trial, twin: Trial) -> None:
+        """Answer a trial from its twin, now or when that has ended."""
+        if twin.ended:
+            self._tell(trial, twin)
+        else:
+            self.twins.setdefault(twin.number, []).append(trial)
+
+    def _hand_out(self, trial: Trial) -> Trial:
+        self.out[trial.number] = trial
+        return trial
+
+    def checkpoint(self, trial: Trial) -> Path:
+        """The folder of a trial's checkpoint."""
+        return self.folder / "checkpoints" / f"{trial.number:05d}"
+
+    # -- hearing -------------------------------------------------------------------------------------------------------
+
+    def started(self, number: int) -> None:
+        trial = self.trials[number]
+        trial.state = "running"
+        self.first_start = self.first_start or time.monotonic()
+        self.store.set_trial(number, state="running", started=time.time())
+
+    def hear(
+        self, number: int, attempt: int, epoch: int, metrics: dict[str, Any], fitness: float, seconds: float, node: str = ""
+    ) -> bool:
+        """Record a report; False when it is refused (of an attempt given up) or known already."""
+        trial = self.trials[number]
+        if number not in self.out or attempt != trial.attempt or epoch <= trial.epoch:
+            return False
+        self.seq += 1
+        self.store.hear(Heard(self.seq, number, epoch, fitness, metrics), attempt, seconds, node)
+        trial.curve.append((epoch, fitness))
+        trial.metrics, trial.fitness = metrics, fitness
+        self.seconds += seconds
+        return True
+
+    def reconfigure(self, number: int, config: dict[str, Any]) -> None:
+        """A scheduler (population based training) changed a running trial's config."""
+        self.trials[number].config = config
+        self.store.set_trial(number, config=config)
+
+    def end(self, number: int, attempt: int, ended: str | None, error: str | None = None, fatal: bool = False) -> None:
+        """A trial ended: `ended` is "done", a kind of failure, or None when a scheduler stopped it early."""
+        trial = self.trials[number]
+        if number not in self.out or attempt != trial.attempt:
+            return
+        if ended == "done" and not trial.curve:
+            ended, error = "error", "the training ended without a report: it must yield metrics at least once"
+        if ended == "done":
+            trial.state = "done"
+        elif ended is None:
+            trial.state = "stopped"
+        else:
+            self._fail(trial, ended, error)  # type: ignore[arg-type]
+        del self.out[number]
+        self._tell(trial)
+        for twin in self.twins.pop(number, []):
+            self._tell(twin, trial)
+        self._forget_failure(trial)
+        self._rank(trial)
+        self.ended_here.append(trial)
+        self._drop_weights(trial.number, *(loser for _, loser in self.ranking[self.keep : self.keep + 1]))
+        if fatal:
+            self.error = error
+            self.reason = f"trial {number} failed in a way that every trial would: {error}"
+        self._stop_if_broken()
+
+    def lose(self, number: int, attempt: int, failure: Failure, error: str) -> None:
+        """A trial's process or node died: it goes back to the queue, or fails at the last attempt."""
+        trial = self.trials[number]
+        if number not in self.out or attempt != trial.attempt:
+            return
+        if failure != "lost" or trial.attempt >= ATTEMPTS:
+            self.end(number, attempt, failure, error)
+            return
+        del self.out[number]
+        trial.attempt += 1
+        trial.state = "queued"
+        self.store.set_trial(number, state="queued", attempt=trial.attempt)
+        self.queue.append(trial)
+
+    def _fail(self, trial: Trial, failure: Failure, error: str | None) -> None:
+        trial.state, trial.failure, trial.error, trial.fitness = "failed", failure, error, None
+
+    def _tell(self, trial: Trial, twin: Trial | None = None) -> None:
+        """Write the end of a trial, then tell the searcher."""
+        if twin is not None:
+            trial.state, trial.failure, trial.fitness = twin.state, twin.failure, twin.fitness
+            trial.curve, trial.metrics = list(twin.curve), twin.metrics
+            trial.error = twin.error
+        self.seq += 1
+        self.store.tell(trial, self.seq)
+        self.searcher.tell(trial)
+
+    def _forget_failure(self, trial: Trial) -> None:
+        """Only divergence says something of the network; after another failure the same one may be tried again."""
+        if trial.failure not in (None, "diverged") and self.answers.get(trial.identity) is trial:
+            del self.answers[trial.identity]
+
+    def _stop_if_broken(self) -> None:
+        """The first trials failing alike means a broken script, not bad luck."""
+        first = self.ended_here[:ALIKE]
+        if self.error is None and len(first) == ALIKE == len(self.ended_here):
+            kinds = {_signature(trial) for trial in first}
+            if len(kinds) == 1 and None not in kinds:
+                self.error = first[0].error
+                self.reason = f"the first {ALIKE} trials failed alike"
+
+    # -- ending --------------------------------------------------------------------------------------------------------
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether running trials are to be stopped too."""
+        if self.reason is None and self._out_of_time:
+            self.reason = self._spent()
+        return self.reason is not None and bool(self.out)
+
+    def interrupt(self) -> None:
+        """Start nothing more and let go of what runs; all of it can be resumed."""
+        self.reason = INTERRUPTED
+
+    def close(self) -> None:
+        """Write the session's end; trials that were out are queued for the next one."""
+        for trial in self.out.values():
+            self.store.set_trial(trial.number, state="queued")
+        self._drop_weights(*self.trials)
+        self.store.update_experiment(elapsed_s=self.elapsed_s, ended=self.reason or "the driver ended")
+
+    def _rank(self, trial: Trial) -> None:
+        if trial.state == "done" and trial.fitness is not None and trial.duplicate_of is None:
+            insort(self.ranking, (-trial.fitness, trial.number))
+
+    def best(self, k: int = 1) -> list[Trial]:
+        """The k best trials by the rule of Results."""
+        if self.ranking:
+            return [self.trials[number] for _, number in self.ranking[:k]]
+        scored = [trial for trial in self.trials.values() if trial.fitness is not None and trial.duplicate_of is None]
+        return sorted(scored, key=lambda trial: (-(trial.fitness or 0.0), trial.number))[:k]
+
+    def _drop_weights(self, *numbers: int) -> None:
+        """Weights stay for the best `keep` trials and for those that are not over."""
+        best = {trial.number for trial in self.best(self.keep)}
+        for number in numbers:
+            if self.trials[number].ended and number not in best:
+                shutil.rmtree(self.checkpoint(self.trials[number]), ignore_errors=True)
+
+
+INTERRUPTED = "interrupted"
+
+
+def _signature(trial: Trial) -> tuple[str, ...] | None:
+    """By what two failures are alike: the kind, the exception's type and the place it was raised at."""
+    if trial.failure not in ("error", "lost"):
+        return None
+    lines = (trial.error or "").strip().splitlines() or [""]
+    places = [line.strip() for line in lines if line.strip().startswith("File ")]
+    return (trial.failure, lines[-1].split(":")[0], places[-1] if places else "")

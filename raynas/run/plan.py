@@ -1,0 +1,181 @@
+"""From an Experiment to what it takes to run it: everything is looked up and checked here, before anything is written."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray.tune.schedulers import TrialScheduler
+
+from raynas.data import Dataset, load
+from raynas.models import build, cost, model, same_network
+from raynas.objectives import OBJECTIVES, Objective
+from raynas.results.results import COLUMNS
+from raynas.rng import stream
+from raynas.run.experiment import Experiment, look_up_or_import, split_name
+from raynas.run.schedulers import SCHEDULERS, WAITING, Work, adjustable
+from raynas.run.third_party import ThirdParty
+from raynas.searchers import SEARCHERS, Searcher
+from raynas.settings import construct
+from raynas.space import Space, kinds, read
+from raynas.tables import InputError, import_named, look_up, nearest
+from raynas.train.own import OwnTraining, check_function
+from raynas.train.recipe import Recipe, recipe_for
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked experiment with its parts. `function` is the user's own training, `dataset` what networks train on."""
+
+    experiment: Experiment
+    space: Space
+    objective: Objective
+    function: Function | None
+    dataset: Dataset | None
+
+    def searcher(self) -> Searcher:
+        """A fresh searcher, as it is before the first ask."""
+        name, options = split_name(self.experiment.search)
+        found = look_up_or_import("searcher", name, SEARCHERS, import_named)
+        if name in SEARCHERS:
+            made: Searcher = construct(found, options, "search", self.space, self.experiment.seed)
+            return made
+        return ThirdParty(found, self.space, options)
+
+    def scheduler(self) -> TrialScheduler:
+        name, options = split_name(self.experiment.stop)
+        return construct(look_up("scheduler", name, SCHEDULERS), options, "stop", self._work())
+
+    @property
+    def waits(self) -> bool:
+        """Whether the scheduler wants all trials out at once."""
+        return self.experiment.stop["name"] in WAITING
+
+    def _work(self) -> Work:
+        own = self.function is not None
+        takes = self.function is None or OwnTraining(self.function).takes_checkpoint
+        return Work(None if own else _most_epochs(self.space, self.experiment.training), self._adjustable(own), takes)
+
+    def _adjustable(self, own: bool) -> dict[str, Any]:
+        return adjustable(self.space.domains, own)
+
+    def cost(self, config: dict[str, Any]) -> dict[str, Any] | None:
+        """Parameters and FLOPs of a config's network; None where the model cannot be built on the meta device."""
+        if self.dataset is None:
+            return None
+        try:
+            return dict(cost(config, self.dataset.input_shape, self.dataset.classes))
+        except Exception:  # the trial itself will show a builder's error, as its own
+            return None
+
+
+def _most_epochs(space: Space, training: Recipe) -> int:
+    domain = space.domains.get("epochs")
+    if domain is None:
+        return int(space.constants.get("epochs", training.epochs))
+    return int(kinds.decode(domain, 1.0) if kinds.levels(domain) is None else max(kinds.levels(domain) or [1]))
+
+
+def resolve_space(experiment: Experiment) -> Space:
+    """The experiment's space with its hyperparameters put in."""
+    space = read(experiment.space)
+    if experiment.hyperparameters:
+        merged = {**space.parameters, **read(experiment.hyperparameters).parameters}
+        space = Space(merged, space.about)
+    return space
+
+
+def check_parameters(space: Space, training: Recipe) -> None:
+    """Every parameter must be read by the model or the recipe: one that nobody reads would be searched in vain."""
+    kind = model(space.constants)
+    known = {"model", *kind.needs, *kind.reads, *Recipe.model_fields}
+    for name in space.parameters:
+        if name not in known:
+            raise InputError(
+                f"nothing reads the parameter '{name}'.{nearest(name, known)} "
+                f"The model reads {', '.join((*kind.needs, *kind.reads))}; training reads {', '.join(Recipe.model_fields)}"
+            )
+    missing = [name for name in kind.needs if name not in space.parameters]
+    if missing:
+        raise InputError(f"the model '{space.constants.get('model', 'genome')}' needs the parameters {', '.join(missing)}")
+    for number in range(3):  # values of the space that the recipe refuses show here
+        recipe_for(training.model_dump(), space.sample(stream(0, number)))
+
+
+def check_columns(space: Space) -> None:
+    taken = [name for name in space.parameters if name in COLUMNS and name != "seed"]
+    if taken or "seed" in space.parameters:
+        names = ", ".join(taken or ["seed"])
+        raise InputError(f"a parameter cannot be called {names}: the table of trials has a column of that name")
+
+
+def make_plan(
+    experiment: Experiment,
+    *,
+    function: Function | None = None,
+    arrays: Any = None,
+    data_dir: str | Path | None = None,
+) -> Plan:
+    """Look everything up and check it. `function` and `arrays` are what Python callers hand over in person."""
+    space = resolve_space(experiment)
+    check_columns(space)
+    name, options = split_name(experiment.objective, "fitness")
+    objective = construct(look_up("objective", name, OBJECTIVES), options, "objective")
+    dataset = None
+    if experiment.trainable is not None:
+        function = function or import_named("trainable", experiment.trainable)
+        check_function(function)
+    else:
+        function = None
+        check_parameters(space, experiment.training)
+        source = experiment.data if arrays is None else arrays
+        dataset = load(
+            source,
+            data_dir=data_dir,
+            seed=experiment.seed,
+            validation=experiment.validation,
+            image_size=experiment.image_size,
+        )
+        rule = same_network(space.constants, dataset.input_shape)
+        space = space.merging(rule) if rule is not None else space
+        _build_one(space, dataset)
+    plan = Plan(experiment, space, objective, function, dataset)
+    plan.searcher()
+    plan.scheduler()
+    if plan.waits and experiment.budget.trials is None:
+        raise InputError(f"{experiment.stop['name']} needs budget.trials: its trials take turns")
+    return plan
+
+
+def _build_one(space: Space, dataset: Dataset) -> None:
+    """Build one sampled network on the meta device: a model that cannot be built shows before anything is spent."""
+    import torch
+
+    config = space.sample(stream(0, 0))
+    try:
+        with torch.device("meta"):
+            build(config, dataset.input_shape, dataset.classes)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"the model cannot be built from {config}: {type(error).__name__}: {error}") from error
+
+
+def spec_of(experiment: Experiment, space: Space) -> dict[str, Any]:
+    """The experiment as data, its space resolved: what is stored, and what two experiments are compared by."""
+    spec = experiment.model_dump(mode="json")
+    return {**spec, "space": space.spec(), "hyperparameters": {}}
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The keys by which two specs differ, `a.b` for nested ones."""
+    found = []
+    for key in {**one, **other}:
+        left, right = one.get(key), other.get(key)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            found += differences(left, right, f"{prefix}{key}.")
+        elif left != right:
+            found.append(f"{prefix}{key}")
+    return found

@@ -1,0 +1,150 @@
+"""What a person sees while it runs: one live view on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from typing import Any, Protocol, TextIO
+
+from raynas.objectives import Trial
+from raynas.run.ledger import Ledger
+
+FRESH_S = 0.25  # between two drawings of the live view
+
+
+class View(Protocol):
+    """Looks at a ledger; `refresh` is called often and must be cheap."""
+
+    def refresh(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def refresh(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def duration(seconds: float) -> str:
+    """`75` as `1m15s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def eta_s(ledger: Ledger, slots: int) -> float | None:
+    """Seconds to the end of the trials' budget, at the pace of this session; None before the first trial ended."""
+    done = len(ledger.ended_here)
+    left = (ledger.budget.trials or 0) - ledger.trained + len(ledger.out) + len(ledger.queue)
+    if ledger.budget.wall_time_s is not None:
+        by_time = max(0.0, ledger.budget.wall_time_s - ledger.elapsed_s)
+        if ledger.budget.trials is None:
+            return by_time
+    if not done or ledger.budget.trials is None:
+        return None
+    pace = (time.monotonic() - (ledger.first_start or ledger.session_began)) / done
+    estimate = max(0, left) * pace
+    return min(estimate, by_time) if ledger.budget.wall_time_s is not None else estimate
+
+
+def counts(ledger: Ledger) -> dict[str, int]:
+    """Trials by state."""
+    found = {"done": 0, "running": len(ledger.out), "stopped": 0, "failed": 0}
+    for trial in ledger.trials.values():
+        if trial.ended:
+            found[trial.state] += 1
+    return found
+
+
+def shown(config: dict[str, Any], width: int = 60) -> str:
+    """A config on one line: the architecture first, numbers short."""
+    parts = []
+    for name in sorted(config, key=lambda key: (key != "architecture", key)):
+        value = config[name]
+        if name == "architecture":
+            parts.append(str(value))
+        elif name != "model":
+            parts.append(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}")
+    text = "  ".join(parts)
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def end_of(trial: Trial) -> str:
+    """How a trial ended, in a few words."""
+    if trial.duplicate_of is not None:
+        return f"same as {trial.duplicate_of}"
+    if trial.state == "failed":
+        return f"failed ({trial.failure})"
+    return f"{trial.state} after {trial.epoch} epoch{'s' if trial.epoch != 1 else ''}"
+
+
+class Lines:
+    """One line for each trial that ended."""
+
+    def __init__(self, ledger: Ledger, slots: int, file: TextIO | None = None):
+        self.ledger, self.slots, self.file = ledger, slots, file or sys.stdout
+        self.said = len(ledger.ended_here)
+
+    def refresh(self) -> None:
+        for trial in self.ledger.ended_here[self.said :]:
+            self.said += 1
+            best = self.ledger.best()
+            fitness = "-" if trial.fitness is None else f"{trial.fitness:.4f}"
+            top = f"{best[0].fitness:.4f} (trial {best[0].number})" if best else "-"
+            left = eta_s(self.ledger, self.slots)
+            total = self.ledger.budget.trials or "?"
+            ended = sum(other.ended for other in self.ledger.trials.values() if other.duplicate_of is None)
+            line = f"[{ended}/{total}] trial {trial.number} {end_of(trial)}, fitness {fitness}, best {top}"
+            print(line + (f", {duration(left)} left" if left and left >= 1 else ""), file=self.file, flush=True)
+
+    def close(self) -> None:
+        self.refresh()
+
+
+class Live:
+    """One rich view: counts, best so far, time left, the five best."""
+
+    def __init__(self, ledger: Ledger, slots: int, name: str):
+        from rich.live import Live as RichLive
+
+        self.ledger, self.slots, self.name, self.drawn = ledger, slots, name, 0.0
+        self.live = RichLive(self._draw(), auto_refresh=False)
+        self.live.start()
+
+    def _draw(self) -> Any:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        found, left = counts(self.ledger), eta_s(self.ledger, self.slots)
+        states = "  ".join(f"{count} {state}" for state, count in found.items() if count or state != "failed")
+        head = Text.assemble((self.name, "bold"), f"  {states}", f"  {duration(self.ledger.elapsed_s)}")
+        head.append(f"  {duration(left)} left" if left is not None else "")
+        total = self.ledger.budget.trials
+        ended = sum(trial.ended for trial in self.ledger.trials.values() if trial.duplicate_of is None)
+        bar = ProgressBar(total=total, completed=min(ended, total or ended), width=60, pulse=total is None)
+        return Group(head, bar, top_table(self.ledger.best(5), Table(box=None, pad_edge=False)))
+
+    def refresh(self) -> None:
+        if time.monotonic() - self.drawn >= FRESH_S:
+            self.drawn = time.monotonic()
+            self.live.update(self._draw(), refresh=True)
+
+    def close(self) -> None:
+        self.live.update(self._draw(), refresh=True)
+        self.live.stop()
+
+
+def top_table(best: list[Trial], table: Any) -> Any:
+    """The best trials as rows of a rich table."""
+    table.add_column("trial", justify="right")
+    table.add_column("fitness", justify="right")
+    table.add_column("epochs", justify="right")
+    table.add_column("config", overflow="ellipsis", no_wrap=True)
+    for trial in best:
+        table.add_row(str(trial.number), f"{trial.fitness:.4f}", str(trial.epoch), shown(trial.config, 200))
+    return table

@@ -1,0 +1,123 @@
+"""The one adapter between Ray Tune and the ledger: Tune asks for trials and says what became of them."""
+
+from typing import Any
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from raynas.objectives import Failure
+from raynas.run.ledger import Ledger
+from raynas.run.progress import View
+
+
+class RaySearcher(Searcher):
+    """Hands the ledger's trials to `tune.Tuner` and tells it how they ended.
+
+    Nothing of it is ever pickled to disk: the Tuner's own snapshots hold an empty object, resume replays the store.
+    """
+
+    def __init__(self, ledger: Ledger | None, slots: int = 1):
+        super().__init__(metric="fitness", mode="max")
+        self.ledger, self.slots = ledger, slots
+        self.numbers: dict[str, tuple[int, int]] = {}  # Ray's trial id: number and attempt
+
+    def __reduce__(self) -> Any:
+        return RaySearcher, (None,)
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **_: Any) -> bool:
+        return metric in (None, "fitness") and mode in (None, "max") and not config
+
+    def suggest(self, trial_id: str) -> Any:
+        assert self.ledger is not None
+        if len(self.ledger.out) >= self.slots:
+            return None
+        trial = self.ledger.next()
+        if trial == "wait":
+            return None
+        if trial == "end":
+            return Searcher.FINISHED
+        assert not isinstance(trial, str)
+        self.numbers[trial_id] = trial.number, trial.attempt
+        given = {
+            "number": trial.number,
+            "attempt": trial.attempt,
+            "config": trial.config,
+            "seed": trial.seed,
+            "checkpoint": str(self.ledger.checkpoint(trial)),
+            **self.ledger.resources,
+        }
+        return {"trial": given}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        assert self.ledger is not None
+        if not error:  # errors come with their exception to Hearing.on_trial_error
+            result = result or {}
+            ended, text, fatal = result.get("ended"), result.get("error"), bool(result.get("fatal"))
+            self.ledger.end(*self.numbers[trial_id], ended, text, fatal)
+
+    def save(self, checkpoint_path: str) -> None:
+        pass
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("raynas resumes from its store")
+
+
+class Hearing(tune.Callback):
+    """Writes every report to the ledger and keeps the view fresh."""
+
+    def __init__(self, ledger: Ledger | None, view: View | None):
+        self.ledger, self.view = ledger, view
+
+    def __reduce__(self) -> Any:
+        return Hearing, (None, None)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        assert self.view is not None
+        self.view.refresh()
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        assert self.ledger is not None
+        self.ledger.started(trial.config["trial"]["number"])
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        assert self.ledger is not None
+        number, given = result["number"], trial.config["trial"]
+        if given["config"] != self.ledger.trials[number].config:
+            self.ledger.reconfigure(number, given["config"])
+        if "fitness" in result:
+            said = (result[key] for key in ("attempt", "epoch", "metrics", "fitness", "seconds", "hostname"))
+            self.ledger.hear(number, *said)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        assert self.ledger is not None
+        given, error = trial.config["trial"], trial.get_error()
+        failure, text = _loss(error)
+        self.ledger.lose(given["number"], given["attempt"], failure, text)
+
+
+def _loss(error: BaseException | None) -> tuple[Failure, str]:
+    """What the loss of a process means: out of memory, an error of the code, or bad luck."""
+    from ray import exceptions
+
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return "oom", text
+    if isinstance(error, exceptions.RayTaskError):
+        return "error", str(error)
+    return "lost", text
+
+
+class Stopping(tune.Stopper):
+    """Ends the whole run when the ledger says that what runs is to be let go."""
+
+    def __init__(self, ledger: Ledger | None):
+        self.ledger = ledger
+
+    def __reduce__(self) -> Any:
+        return Stopping, (None,)
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.ledger is not None and self.ledger.must_stop

@@ -1,0 +1,35 @@
+"""The model itself: the network of a trial, with the weights its search left."""
+
+from pathlib import Path
+from typing import Any
+
+from raynas.models import build
+from raynas.results.results import Results
+from raynas.run.launch import open_results
+from raynas.tables import InputError
+from raynas.train.checkpoint import has_checkpoint, load_weights
+
+
+def trained_model(results: Results | str | Path, trial: int | None = None, home: str | Path | None = None) -> Any:
+    """The torch module of the best trial (or of the one numbered `trial`), trained, in evaluation mode.
+
+    It takes images (B, C, H, W) normalised with the mean and std of the search's training split. Weights are kept for
+    the best `keep` trials of an experiment.
+    """
+    results = results if isinstance(results, Results) else open_results(results, home)
+    rows = results.best(1) if trial is None else results.trials[results.trials["number"] == trial]
+    if rows.empty:
+        raise InputError(f"'{results.name}' has no {'finished trial' if trial is None else f'trial {trial}'} yet")
+    number = int(rows["number"].iloc[0])
+    data = results.experiment["data"]
+    if data is None:
+        raise InputError(f"'{results.name}' trained by a function of yours: its networks are yours too")
+    folder = results.folder / "checkpoints" / f"{number:05d}"
+    if not has_checkpoint(folder):
+        raise InputError(f"no weights were kept for trial {number}: 'keep' says how many of the best keep theirs")
+    parameters = results.experiment["spec"]["space"]
+    config = {name: rows[name].iloc[0] for name in parameters}
+    config = {name: value.item() if hasattr(value, "item") else value for name, value in config.items()}
+    network = build(config, tuple(data["input_shape"]), data["classes"])
+    load_weights(folder, network)
+    return network.eval()

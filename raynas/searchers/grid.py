@@ -1,0 +1,46 @@
+"""Grid search: every combination once, in an order shuffled by the seed, so that a short budget is spread out."""
+
+import math
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from raynas.objectives import Trial
+from raynas.rng import stream
+from raynas.space import Config, Space, kinds
+from raynas.tables import InputError
+
+LARGEST = 1_000_000
+
+
+class Grid:
+    """`points` values stand for each continuous parameter, evenly spaced over its range (in log where it is log)."""
+
+    def __init__(self, space: Space, seed: int, *, points: Annotated[int, Field(ge=1)] = 3):
+        self.space, self.asked = space, 0
+        self.origin: dict[str, Any] = {}
+        self.axes: dict[str, list[Any]] = {}
+        for name, domain in space.domains.items():
+            if kinds.size(domain) == math.inf:
+                self.axes[name] = [kinds.decode(domain, (point + 0.5) / points) for point in range(points)]
+            elif (values := kinds.levels(domain)) is not None:
+                self.axes[name] = values
+            else:
+                raise InputError(f"grid cannot list parameter '{name}': it has {kinds.size(domain):.3g} values; use random")
+        self.size = math.prod(len(values) for values in self.axes.values())
+        if self.size > LARGEST:
+            raise InputError(f"a grid of {self.size:.3g} points is too large (at most {LARGEST:,}); use random")
+        self.order = stream(seed, 0).permutation(self.size)
+
+    def ask(self) -> Config | None:
+        if self.asked >= self.size:
+            return None
+        place = np.unravel_index(self.order[self.asked], [len(values) for values in self.axes.values()])
+        self.asked += 1
+        self.origin = {"operator": "grid", "point": self.asked}
+        values = {name: axis[index] for (name, axis), index in zip(self.axes.items(), place, strict=True)}
+        return {name: values.get(name, value) for name, value in self.space.parameters.items()}
+
+    def tell(self, trial: Trial) -> None:
+        pass

@@ -1,0 +1,95 @@
+"""Checkpoints: tensors in safetensors, the rest in JSON; never pickle. Whole or not there at all."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from raynas.tables import InputError
+from raynas.train.fit import Progress
+
+INDEX = "checkpoint.json"  # names the file of tensors; replacing it is what makes a checkpoint the current one
+
+
+class CheckpointError(InputError):
+    """A checkpoint is damaged or of another network."""
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write and flush to disk under another name, then rename: a reader sees all of it or nothing."""
+    fresh = path.with_name(path.name + ".new")
+    with open(fresh, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+
+
+def save_checkpoint(folder: Path, model: nn.Module, progress: Progress) -> None:
+    """Make (model, optimizer, epoch, metrics) the checkpoint in `folder`; the one before stays until then."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    index: dict[str, Any] = {"epoch": progress.epoch, "metrics": progress.metrics, "optimizer": None}
+    if progress.optimizer is not None:
+        state = progress.optimizer.state_dict()
+        for number, values in state["state"].items():
+            for name, value in values.items():
+                if value is not None:
+                    tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
+        index["optimizer"] = state["param_groups"]
+    content = save(tensors)
+    index["sha256"] = hashlib.sha256(content).hexdigest()
+    index["tensors"] = f"epoch-{progress.epoch}.safetensors"
+    _write(folder / index["tensors"], content)
+    _write(folder / INDEX, json.dumps(index).encode())
+    for old in folder.glob("*.safetensors"):
+        if old.name != index["tensors"]:
+            old.unlink(missing_ok=True)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        index = json.loads((folder / INDEX).read_bytes())
+        content = (folder / Path(index["tensors"]).name).read_bytes()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"cannot read the checkpoint in '{folder}': {error}") from error
+    if hashlib.sha256(content).hexdigest() != index["sha256"]:
+        raise CheckpointError(f"the checkpoint in '{folder}' is damaged: its checksum does not match")
+    return index, load(content)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    return (folder / INDEX).is_file()
+
+
+def load_weights(folder: Path, model: nn.Module) -> Progress:
+    """Put the checkpoint's weights into `model`; returns its epoch and metrics."""
+    index, tensors = _read(folder)
+    weights = {name.removeprefix("model."): tensor for name, tensor in tensors.items() if name.startswith("model.")}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"the checkpoint in '{folder}' is of another network: {error}") from error
+    return Progress(index["epoch"], index["metrics"])
+
+
+def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Put the checkpoint into `model` and `optimizer`; returns where the training stands."""
+    progress = load_weights(folder, model)
+    index, tensors = _read(folder)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith("optimizer."):
+            _, number, name = key.split(".", 2)
+            like = parameters[int(number)]
+            # the memory layout of the parameter, as the optimizer made it: other layouts add up in another order
+            state.setdefault(int(number), {})[name] = torch.empty_like(like).copy_(tensor) if tensor.dim() else tensor
+    optimizer.load_state_dict({"state": state, "param_groups": index["optimizer"]})
+    progress.optimizer = optimizer
+    return progress

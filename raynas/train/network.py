@@ -1,0 +1,94 @@
+"""The trainable that designs: a config becomes a network, is trained, and yields metrics."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from raynas.data.batches import Batches
+from raynas.data.store import Shared, fetch
+from raynas.models import build
+from raynas.rng import seed_at
+from raynas.train.checkpoint import CheckpointError, has_checkpoint, load_checkpoint, save_checkpoint
+from raynas.train.fit import Progress, fit, make_optimizer
+from raynas.train.recipe import Recipe, recipe_for
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a trial may use: CPU threads, and a fraction of one GPU or several."""
+
+    cpu: float = 1.0
+    gpu: float = 0.0
+
+    def device(self) -> torch.device:
+        """The trial's device, its limits set: a trial that has 0.25 of a GPU cannot take its neighbours' memory."""
+        torch.set_num_threads(max(1, int(self.cpu)))
+        if self.gpu <= 0 or not torch.cuda.is_available():
+            return torch.device("cpu")
+        device = torch.device("cuda", 0)  # Ray shows the process its own GPUs only
+        if self.gpu < 1:
+            torch.cuda.set_per_process_memory_fraction(self.gpu, device)
+        return device
+
+
+@lru_cache(maxsize=1)
+def batches(shared: Shared, device: torch.device) -> tuple[Batches, Batches]:
+    """Train and validation on `device`; they stay there for the next trial of this process."""
+    data = fetch(shared)
+    parts = [Batches(part, shared.mean, shared.std, device) for part in (data.train, data.validation)]
+    return parts[0], parts[1]
+
+
+@dataclass(frozen=True)
+class NetworkTraining:
+    """Trains the network of a config on shared data. `training` holds the experiment's recipe fields."""
+
+    data: Shared
+    training: dict[str, Any]
+    save_every_s: float = 5.0
+
+    def __call__(self, config: dict[str, Any], checkpoint: Path, seed: int, share: Share) -> Iterator[dict[str, Any]]:
+        """Metrics an epoch, from `checkpoint` on when it holds one; `epoch` numbers them.
+
+        A checkpoint is written when `save_every_s` have passed since the last, and at the end. The epoch that a
+        checkpoint holds is reported again first (`again`): its report may have been lost with the process.
+        """
+        recipe = recipe_for(self.training, config)
+        device = share.device()
+        train, validation = batches(self.data, device)
+        network, progress = self._start(config, checkpoint, seed, device)
+        if progress.epoch > 0:
+            yield {**_report(progress, recipe), "again": True}
+        saved = time.monotonic()
+        for _ in fit(network, train, validation, recipe, progress, seed):
+            if progress.epoch == recipe.epochs or time.monotonic() - saved >= self.save_every_s:
+                save_checkpoint(checkpoint, network, progress)
+                saved = time.monotonic()
+            yield _report(progress, recipe)
+
+    def _start(self, config: dict[str, Any], checkpoint: Path, seed: int, device: torch.device) -> tuple[nn.Module, Progress]:
+        """The network and where its training stands: at its checkpoint, or at the beginning."""
+
+        def fresh() -> nn.Module:
+            torch.manual_seed(seed_at(seed, 0))
+            network = build(config, self.data.dataset.input_shape, self.data.dataset.classes)
+            return network.to(device, memory_format=torch.channels_last)
+
+        network = fresh()
+        if not has_checkpoint(checkpoint):
+            return network, Progress()
+        try:
+            optimizer = make_optimizer(network, recipe_for(self.training, config))
+            return network, load_checkpoint(checkpoint, network, optimizer)
+        except CheckpointError:  # damaged: training again beats failing
+            return fresh(), Progress()
+
+
+def _report(progress: Progress, recipe: Recipe) -> dict[str, Any]:
+    return {"epoch": progress.epoch, "finished": progress.epoch >= recipe.epochs, **progress.metrics}

@@ -1,0 +1,55 @@
+"""The user's own training loop: a generator function that yields metrics."""
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from raynas.rng import seed_at
+from raynas.tables import InputError
+from raynas.train.network import Share
+
+
+@dataclass(frozen=True)
+class OwnTraining:
+    """Runs `function(config)` or `function(config, checkpoint)`, which yields a dict of metrics an epoch.
+
+    `checkpoint` is a folder of the trial: what is written there before a yield is there when the trial goes on after
+    a kill or a pause. A function that starts from it yields `epoch` with its metrics; otherwise epochs are counted.
+    """
+
+    function: Callable[..., Iterator[dict[str, Any]]]
+
+    @property
+    def takes_checkpoint(self) -> bool:
+        return "checkpoint" in inspect.signature(self.function).parameters
+
+    def __call__(self, config: dict[str, Any], checkpoint: Path, seed: int, share: Share) -> Iterator[dict[str, Any]]:
+        share.device()
+        torch.manual_seed(seed_at(seed, 0))
+        given: dict[str, Any] = {}
+        if self.takes_checkpoint:
+            checkpoint.mkdir(parents=True, exist_ok=True)
+            given["checkpoint"] = checkpoint
+        for number, metrics in enumerate(self.function(copy.deepcopy(config), **given), start=1):
+            if not isinstance(metrics, dict):
+                raise InputError(f"a training function yields a dict of metrics, got {metrics!r}")
+            yield {"epoch": number, **metrics}
+
+
+def check_function(function: Any) -> None:
+    """Refuse what cannot be driven, before anything runs."""
+    name = getattr(function, "__name__", repr(function))
+    if not inspect.isgeneratorfunction(inspect.unwrap(function)):
+        raise InputError(f"'{name}' must be a generator function: `yield {{'val_accuracy': …}}` once an epoch")
+    needed = [
+        parameter.name
+        for parameter in list(inspect.signature(function).parameters.values())[1:]
+        if parameter.default is parameter.empty and parameter.name != "checkpoint"
+    ]
+    if not inspect.signature(function).parameters or needed:
+        raise InputError(f"'{name}' must take (config) or (config, checkpoint); it also wants {', '.join(needed) or 'nothing'}")

@@ -1,0 +1,107 @@
+"""Drives a training generator as a Ray Tune trainable, in one process for many trials."""
+
+import errno
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from raynas.objectives import Diverged, Failure, Objective
+from raynas.train.network import Share
+
+Training = Callable[[dict[str, Any], Path, int, Share], Iterator[dict[str, Any]]]
+
+CUDA_IS_GONE = ("CUDA error", "device-side assert", "illegal memory access")
+
+
+def kind_of_failure(error: BaseException) -> Failure:
+    """Which kind of failed trial an exception makes."""
+    text = str(error)
+    if isinstance(error, Diverged):
+        return "diverged"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in text:
+        return "oom"
+    return "error"
+
+
+class GeneratorTrainable(tune.Trainable):
+    """`step` is `next`. The class form, because only it lets Ray reuse the process after an early stop too.
+
+    Its config is {"trial": {number, attempt, config, seed, checkpoint, cpu, gpu}}; `training` yields the metrics and
+    `objective` makes them a fitness. A result is {number, attempt, epoch, metrics, fitness, seconds, done,
+    ended}: `ended` is "done", or a failure's kind with its `error`. A training that raises ends its trial, not
+    the process; only a broken CUDA context ends that too.
+    """
+
+    training: Training
+    objective: Objective
+
+    def setup(self, config: dict[str, Any], training: Training, objective: Objective) -> None:  # type: ignore[override]
+        self.training, self.objective = training, objective
+        self._begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        self.trial: dict[str, Any] = config["trial"]
+        self.folder = Path(self.trial["checkpoint"])
+        self.reports: Iterator[dict[str, Any]] | None = None
+        self.copied = False
+
+    def step(self) -> dict[str, Any]:
+        began = time.perf_counter()
+        result: dict[str, Any] = {"number": self.trial["number"], "attempt": self.trial["attempt"]}
+        try:
+            if self.reports is None:
+                share = Share(self.trial["cpu"], self.trial["gpu"])
+                self.reports = self.training(self.trial["config"], self.folder, self.trial["seed"], share)
+            metrics = next(self.reports, None)
+            if metrics is not None and metrics.pop("again", False) and self.copied:
+                metrics = next(self.reports, None)  # the scheduler has heard of that epoch
+            if metrics is None:
+                return {**result, "done": True, "ended": "done"}
+            finished = bool(metrics.pop("finished", False))
+            epoch = int(metrics.pop("epoch"))
+            result |= {"epoch": epoch, "metrics": metrics, "fitness": self.objective(metrics)}
+        except Exception as error:
+            return {**result, **self._failed(error)}
+        ended = {"ended": "done"} if finished else {}
+        return {**result, **ended, "seconds": time.perf_counter() - began, "done": finished}
+
+    def _failed(self, error: Exception) -> dict[str, Any]:
+        """The last result of a training that raised."""
+        self.reports = None  # frees what the generator holds
+        kind = kind_of_failure(error)
+        if kind == "error" and any(sign in str(error) for sign in CUDA_IS_GONE):
+            raise error  # every later trial in this process would fail too
+        if kind == "oom":
+            _free_gpu_memory()
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return {"done": True, "ended": "error", "error": f"the disk is full: {error}", "fatal": True}
+        text = f"{type(error).__name__}: {error}" if kind != "error" else traceback.format_exc()
+        return {"done": True, "ended": kind, "error": text}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """For schedulers that pause trials or copy one to another: the trial's folder as it is."""
+        if self.folder.is_dir():
+            shutil.copytree(self.folder, checkpoint_dir, dirs_exist_ok=True)
+
+    def load_checkpoint(self, checkpoint: Mapping[str, Any] | str | None) -> None:
+        """Go on from a folder that `save_checkpoint` filled."""
+        assert isinstance(checkpoint, str)
+        self.reports, self.copied = None, True
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.copytree(checkpoint, self.folder)
+
+
+def _free_gpu_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
