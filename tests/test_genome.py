@@ -234,15 +234,18 @@ def test_a_domain_says_what_it_is():
 
 # -- drawing ------------------------------------------------------------------------------------------------------
 
+# fmt: off
 GOLDEN = [
     "NC 48 1 tanh;NC 43 1 gelu;RC 21 5 gelu;NC 10 7 gelu;RC 11 5 swish;NC 5 3 tanh;NC 17 5 tanh;NC 33 1 gelu;"
     "NC 50 3 swish;FL swish",
     "NC 41 3 gelu;RC 51 5 swish;NC 31 7 gelu;NC 42 1 swish;NC 8 1 relu;RC 48 3 tanh;NC 25 7 gelu;FL swish",
-    "NC 42 5 sigmoid;RC 34 5 gelu;NC 25 3 relu;RC 26 7 gelu;NC 48 3 gelu;NC 22 7 relu;NC 28 1 swish;NC 59 7 swish;FL gelu",
+    "NC 42 5 sigmoid;RC 34 5 gelu;NC 25 3 relu;RC 26 7 gelu;NC 48 3 gelu;NC 22 7 relu;NC 28 1 swish;"
+    "NC 59 7 swish;FL gelu",
     "NC 32 1 relu;NC 46 7 gelu;RC 7 5 swish;RC 51 1 sigmoid;NC 41 3 tanh;FL relu",
     "NC 14 5 relu;RC 31 5 sigmoid;NC 30 7 tanh;NC 56 7 sigmoid;NC 58 5 sigmoid;NC 28 3 swish;RC 63 5 swish;FL relu",
 ]
-GOLDEN_LR = [4.844652440403678e-3, 7.333856831366484e-4, 4.713798707256947e-4, 3.930514736902238e-4, 3.551328365954315e-4]
+# fmt: on
+GOLDEN_LR = [4.844652440403678e-3, 7.33385683136648e-4, 4.71379870725694e-4, 3.93051473690223e-4, 3.55132836595431e-4]
 
 
 def test_golden_samples():
@@ -392,6 +395,12 @@ def test_inserted_layers_stand_anywhere_and_are_drawn_from_the_whole_domain():
         fresh.add(layers[at])
     assert places == {1, 2, 3}
     assert fresh == {Layer("NC", *genes) for genes in product((5, 6, 7, 8), (1, 3), ("relu", "gelu"))}
+
+
+def test_the_fewest_layers_hold_where_plain_layers_are_left():
+    domain = Genome(layers=[5, 6], filters=[5, 8], kernels=[1, 3], reductions=2, depth_mutation=1.0)
+    shallow = "NC 5 1 relu;RC 6 1 relu;NC 8 3 gelu;RC 7 1 relu;FL tanh"
+    assert {len(parse(mutant)) for mutant in mutants(domain, shallow, 50)} == {6}
 
 
 def test_depth_stays_without_the_option_and_within_its_limits_with_it():

@@ -290,6 +290,20 @@ def test_the_middle_of_a_range_is_its_median(name, middle):
     assert math.isclose(high, domain.upper)
 
 
+@pytest.mark.parametrize("domain", [tune.choice(list("abcde")), tune.randint(3, 8), tune.quniform(0, 2, 0.5)])
+def test_values_lie_in_the_middle_of_even_shares_of_the_unit_interval(domain):
+    """Where rounding cannot reach them, whatever a searcher does to the point."""
+    assert np.allclose([kinds.encode(domain, value) for value in kinds.levels(domain)], [0.1, 0.3, 0.5, 0.7, 0.9])
+    assert [kinds.decode(domain, u) for u in (0.05, 0.25, 0.45, 0.65, 0.85)] == kinds.levels(domain)
+    assert [kinds.decode(domain, u) for u in (0.15, 0.35, 0.55, 0.75, 0.95)] == kinds.levels(domain)
+
+
+def test_numbers_and_truth_are_different_choices():
+    domain = read({"x": {"choice": [1, True, 1.0, 0]}}).domains["x"]
+    assert [kinds.decode(domain, kinds.encode(domain, value)) for value in (1, True, 1.0, 0)] == [1, True, 1.0, 0]
+    assert [type(kinds.decode(domain, kinds.encode(domain, value))) for value in (1, True, 1.0)] == [int, bool, float]
+
+
 # -- laws over random domains ---------------------------------------------------------------------------------------
 
 STEPS = st.sampled_from([0.1, 0.05, 0.25, 0.3, 1e-3, 1.0, 7.0])
@@ -610,6 +624,7 @@ WRONG = [
     ({"choice": [{"a": 1}]}, "a choice is a number, a string, true, false or null, got {'a': 1}"),
     ({"choice": [[1], [2]]}, "a choice is a number"),
     ({"choice": [1, 2, 1]}, "holds a value twice"),
+    ({"choice": [float("0.1"), 0.2, float("0.10")]}, "holds a value twice"),
     ({"grid_search": ["a", "a"]}, "holds a value twice"),
     ({"genome": [3, 10]}, "genome takes named arguments, got [3, 10]"),
     ({"genome": {**GENOME, "kernel": [1]}}, "unknown key 'kernel'. Did you mean 'kernels'?"),

@@ -17,6 +17,10 @@ class Row:
     rates: list[float]
     unit: str
 
+    def over(self, other: "Row") -> float:
+        """The median of the ratios round by round: neighbours in time have seen the same machine."""
+        return statistics.median(mine / theirs for mine, theirs in zip(self.rates, other.rates, strict=True))
+
     @property
     def median(self) -> float:
         return statistics.median(self.rates)

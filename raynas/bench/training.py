@@ -124,8 +124,8 @@ def training(*, images: Count = 5000, batch: Count = 128, repeats: Count = 5, th
             rates[name].append(way(some, labels, batch))
     rows = [Row(name, found, "images/s") for name, found in rates.items()]
     ratios = [
-        ("raynas / plain loop", rows[0].median / rows[2].median, ">= 2.5"),
-        ("raynas / bare step", rows[0].median / rows[1].median, ">= 0.95"),
+        ("raynas / plain loop", rows[0].over(rows[2]), ">= 2.5"),
+        ("raynas / bare step", rows[0].over(rows[1]), ">= 0.95"),
     ]
     title = f"training: {len(labels):,} Fashion-MNIST images, batch {batch}, {torch.get_num_threads()} threads, 23,636 parameters"
     print_rows(title, rows, ratios)

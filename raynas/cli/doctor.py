@@ -30,7 +30,7 @@ def _train_one_batch(name: str) -> str:
 
     data, device, recipe = load("fashion_mnist_mini"), torch.device(name), Recipe()
     config = {"architecture": "NC 16 3 swish;RC 16 3 swish;RC 32 3 swish;FL swish"}
-    network = build(config, data.input_shape, data.classes).to(device, memory_format=torch.channels_last)
+    network = build(config, data.input_shape, data.classes).to(device).to(memory_format=torch.channels_last)
     images, labels = Batches(data.train, data.mean, data.std, device).at(slice(0, 128))
     loss = float(train_step(network, make_optimizer(network, recipe), images, labels, recipe)[0]) / len(labels)
     if not 0 < loss < 100:

@@ -19,9 +19,13 @@ app = typer.Typer(
 )
 
 Home = Annotated[Path | None, typer.Option("--home", help="Where experiments live [$RAYNAS_HOME or ./runs].")]
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where datasets lie [$RAYNAS_DATA or the user's cache].")]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Where datasets lie [$RAYNAS_DATA or the user's cache].")
+]
 Address = Annotated[str | None, typer.Option("--address", help="A running Ray to join, e.g. auto [start one here].")]
-Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as key=value, e.g. budget.trials=40 training.lr=1e-3.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Settings as key=value, e.g. budget.trials=40 training.lr=1e-3.")
+]
 
 
 @contextmanager
@@ -53,16 +57,22 @@ def search(
     space: Annotated[str | None, typer.Argument(help="A space by name, a YAML path or package.module:name.")] = None,
     overrides: Overrides = None,
     data: Annotated[str | None, typer.Option(help="A dataset by name or path (see `raynas data`).")] = None,
-    searcher: Annotated[str | None, typer.Option("--search", help="Which searcher: regularized-evolution, optuna, …")] = None,
+    searcher: Annotated[
+        str | None, typer.Option("--search", help="Which searcher: regularized-evolution, optuna, …")
+    ] = None,
     stop: Annotated[str | None, typer.Option(help="Early stopping: none, asha, hyperband, median, pbt.")] = None,
     objective: Annotated[str | None, typer.Option(help="accuracy, loss, or the name of a metric to maximise.")] = None,
-    trainable: Annotated[str | None, typer.Option(help="A training function of your own, package.module:function.")] = None,
+    trainable: Annotated[
+        str | None, typer.Option(help="A training function of your own, package.module:function.")
+    ] = None,
     trials: Annotated[int | None, typer.Option(help="How many trials.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
     cpu: Annotated[float | None, typer.Option(help="CPUs of a trial.")] = None,
     gpu: Annotated[float | None, typer.Option(help="GPUs of a trial, e.g. 0.25.")] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of everything.")] = None,
-    name: Annotated[str | None, typer.Option(help="The experiment's name [made from space, data and searcher].")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The experiment's name [made from space, data and searcher].")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="An experiment as a YAML file.")] = None,
     home: Home = None,
     data_dir: DataDir = None,
@@ -78,13 +88,28 @@ def search(
         if space is not None and "=" in space and config is not None:  # `--config f.yaml budget.trials=4`
             positional.insert(0, space)
             space = None
-        given = {"space": space, "data": data, "search": searcher, "stop": stop, "objective": objective, "trainable": trainable}
+        given = {
+            "space": space,
+            "data": data,
+            "search": searcher,
+            "stop": stop,
+            "objective": objective,
+            "trainable": trainable,
+        }
         spec |= {key: value for key, value in given.items() if value is not None}
-        typed = {"budget.trials": trials, "training.epochs": epochs, "resources.cpu": cpu, "resources.gpu": gpu, "seed": seed}
+        typed = {
+            "budget.trials": trials,
+            "training.epochs": epochs,
+            "resources.cpu": cpu,
+            "resources.gpu": gpu,
+            "seed": seed,
+        }
         spec = override(spec, [f"{key}={value}" for key, value in typed.items() if value is not None])
         spec = override(spec, positional)
         if "space" not in spec:
-            raise InputError("name a space, e.g. raynas search genome_cnn --data fashion_mnist_mini (known: raynas spaces)")
+            raise InputError(
+                "name a space, e.g. raynas search genome_cnn --data fashion_mnist_mini (known: raynas spaces)"
+            )
         results = launch(spec, name=name, home_dir=home, data_dir=data_dir, address=address)
         _closing(results)
 
@@ -125,7 +150,9 @@ def status(name: Annotated[str | None, typer.Argument(help="The experiment [all]
 
         names = [name] if name else experiments(home)
         if not names:
-            typer.echo(f"no experiments in '{home_of(home)}' yet; start one: raynas search genome_cnn --data fashion_mnist_mini")
+            typer.echo(
+                f"no experiments in '{home_of(home)}' yet; start one: raynas search genome_cnn --data fashion_mnist_mini"
+            )
         else:
             print_status([open_results(item, home) for item in names])
 
@@ -167,7 +194,9 @@ def best(
 def spaces(
     space: Annotated[str | None, typer.Argument(help="A space to look into.")] = None,
     sample: Annotated[int, typer.Option(min=0, help="Show this many random configs, their parameters and FLOPs.")] = 0,
-    shape: Annotated[str, typer.Option(help="Input shape for parameters and FLOPs: channels,height,width.")] = "1,28,28",
+    shape: Annotated[
+        str, typer.Option(help="Input shape for parameters and FLOPs: channels,height,width.")
+    ] = "1,28,28",
     classes: Annotated[int, typer.Option(min=1, help="Number of classes.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Which random configs.")] = 0,
 ) -> None:

@@ -35,7 +35,9 @@ def number(value: Any) -> str:
 def _states(results: Results) -> str:
     found = results.trials["state"].value_counts()
     twins = int(results.trials["duplicate_of"].notna().sum())
-    parts = [f"{found[state]} {state}" for state in ("done", "stopped", "failed", "running", "queued") if state in found]
+    parts = [
+        f"{found[state]} {state}" for state in ("done", "stopped", "failed", "running", "queued") if state in found
+    ]
     failures = ", ".join(f"{count} {kind}" for kind, count in results.failures().items())
     text = ", ".join(parts) or "no trials"
     return text + (f" ({failures})" if failures else "") + (f"; {twins} answered by a twin" if twins else "")
@@ -58,7 +60,13 @@ def print_best(results: Results, k: int) -> None:
     parameters = results.experiment["spec"]["space"]
     for _, row in found.iterrows():
         config = {name: row[name] for name in parameters}
-        cells = (int(row["number"]), f"{row['fitness']:.4f}", row["epochs"], number(row["params"]), f"{row['seconds']:.1f}")
+        cells = (
+            int(row["number"]),
+            f"{row['fitness']:.4f}",
+            row["epochs"],
+            number(row["params"]),
+            f"{row['seconds']:.1f}",
+        )
         made.add_row(*(str(cell) for cell in cells), shown(config, 120))
     console.print(made)
 
@@ -72,11 +80,15 @@ def print_winners(results: Results, k: int) -> None:
     for _, row in found.iterrows():
         console.print(f"\n[bold]trial {row['number']}[/bold]  fitness {row['fitness']:.4f}  {row['state']}")
         for name in row.index:
-            if name not in ("number", "fitness", "state", "error", "failure", "duplicate_of") and not pd.isna(row[name]):
+            if name not in ("number", "fitness", "state", "error", "failure", "duplicate_of") and not pd.isna(
+                row[name]
+            ):
                 console.print(f"  {name}: {row[name]}", markup=False)
         weights = results.folder / "checkpoints" / f"{row['number']:05d}"
         if weights.is_dir():
-            console.print(f'  weights: {weights}  (raynas.model("{results.name}", {row["number"]}) loads them)', markup=False)
+            console.print(
+                f'  weights: {weights}  (raynas.model("{results.name}", {row["number"]}) loads them)', markup=False
+            )
 
 
 def print_status(found: list[Results]) -> None:
@@ -85,7 +97,11 @@ def print_status(found: list[Results]) -> None:
         experiment, top = results.experiment, results.best(1)
         best = f"{top['fitness'].iloc[0]:.4f}" if len(top) else "-"
         made.add_row(
-            results.name, _states(results), best, duration(experiment["elapsed_s"]), experiment["ended"] or "running or killed"
+            results.name,
+            _states(results),
+            best,
+            duration(experiment["elapsed_s"]),
+            experiment["ended"] or "running or killed",
         )
     console.print(made)
 
@@ -106,7 +122,9 @@ def _parquet(frame: pd.DataFrame, path: Any) -> None:
 
 def _table(frame: pd.DataFrame, path: Any) -> None:
     columns = [
-        name for name in frame.columns if name not in ("error", "identity", "seed", "created", "started", "ended", "origin")
+        name
+        for name in frame.columns
+        if name not in ("error", "identity", "seed", "created", "started", "ended", "origin")
     ]
     columns = [name for name in columns if frame[name].notna().any()]
     made = table(*columns, right=tuple(name for name in columns if pd.api.types.is_numeric_dtype(frame[name])))
@@ -121,7 +139,12 @@ def _table(frame: pd.DataFrame, path: Any) -> None:
     out.print(made)
 
 
-FORMATS: dict[str, Callable[[pd.DataFrame, Any], None]] = {"table": _table, "csv": _csv, "json": _json, "parquet": _parquet}
+FORMATS: dict[str, Callable[[pd.DataFrame, Any], None]] = {
+    "table": _table,
+    "csv": _csv,
+    "json": _json,
+    "parquet": _parquet,
+}
 
 
 def write_frame(frame: pd.DataFrame, writer: Callable[[pd.DataFrame, Any], None], output: Path | None) -> None:

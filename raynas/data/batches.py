@@ -40,7 +40,9 @@ class Batches:
         images = self.images[index].float().sub_(self.mean).mul_(self.scale)
         return images.permute(0, 3, 1, 2), self.labels[index]
 
-    def epoch(self, size: int, seed: int, epoch: int, augment: Augmentation | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(
+        self, size: int, seed: int, epoch: int, augment: Augmentation | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image once, in an order that is a function of (seed, epoch), as are the augmentations."""
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed_at(seed, epoch, 0)))
         order = order.to(self.device, non_blocking=True)

@@ -49,7 +49,9 @@ class Dataset:
         if images.dtype != np.uint8:
             return images.mean(axis=(0, 1, 2), dtype=np.float64), images.std(axis=(0, 1, 2), dtype=np.float64)
         levels = np.arange(256)
-        shares = [np.bincount(images[..., c].ravel(), minlength=256) / images[..., c].size for c in range(images.shape[-1])]
+        shares = [
+            np.bincount(images[..., c].ravel(), minlength=256) / images[..., c].size for c in range(images.shape[-1])
+        ]
         mean = np.array([share @ levels for share in shares])
         return mean, np.sqrt(np.array([share @ levels**2 for share in shares]) - mean**2)
 
@@ -85,8 +87,14 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     }
     for name, part in (("train", dataset.train), ("validation", dataset.validation), ("test", dataset.test)):
         if part is not None:
-            counts = part.labels.sum(axis=0) if part.labels.ndim == 2 else np.bincount(part.labels, minlength=dataset.classes)
-            each = ", ".join(f"{label} {int(count):,}" for label, count in zip(dataset.class_names, counts, strict=True))
+            counts = (
+                part.labels.sum(axis=0)
+                if part.labels.ndim == 2
+                else np.bincount(part.labels, minlength=dataset.classes)
+            )
+            each = ", ".join(
+                f"{label} {int(count):,}" for label, count in zip(dataset.class_names, counts, strict=True)
+            )
             found[name] = f"{len(part):,} images ({each})"
     found["validation from"] = "the file" if dataset.split["origin"] == "file" else "train, stratified by seed"
     found["sha256"] = dataset.digest

@@ -52,26 +52,19 @@ def _open(path: Path) -> Any:
     from PIL import Image
 
     try:
-        image = Image.open(path)
-        image.load()
+        return Image.open(path)
     except Exception as error:  # Pillow raises many kinds for damaged files
         raise InputError(f"cannot read the image '{path}': {error}") from error
-    return image
 
 
 def _headers(files: list[Path]) -> tuple[Counter[tuple[int, int]], bool]:
     """The sizes of all images and whether all are grey; nothing is decoded."""
-    from PIL import Image
-
     sizes: Counter[tuple[int, int]] = Counter()
     grey = True
     for path in files:
-        try:
-            with Image.open(path) as image:
-                sizes[image.size] += 1
-                grey &= image.mode in ("L", "1", "I;16")
-        except Exception as error:
-            raise InputError(f"cannot read the image '{path}': {error}") from error
+        with _open(path) as image:
+            sizes[image.size] += 1
+            grey &= image.mode in ("L", "1", "I;16")
     return sizes, grey
 
 
@@ -79,7 +72,10 @@ def _decode(path: Path, mode: str, size: tuple[int, int]) -> np.ndarray:
     """(H, W, C) uint8: the shorter side scaled to fit, the rest cut off evenly."""
     from PIL import Image, ImageOps
 
-    image = _open(path).convert(mode)
+    try:
+        image = _open(path).convert(mode)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"cannot read the image '{path}': {error}") from error
     if image.size != size:
         image = ImageOps.fit(image, size, Image.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.uint8).reshape(size[1], size[0], len(mode))
@@ -89,7 +85,9 @@ def _free_bytes() -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def read_folder(root: Path, image_size: int | None, seed: int) -> tuple[dict[str, np.ndarray], tuple[str, ...], dict[str, Any]]:
+def read_folder(
+    root: Path, image_size: int | None, seed: int
+) -> tuple[dict[str, np.ndarray], tuple[str, ...], dict[str, Any]]:
     """The arrays of a folder in MedMNIST's layout, the class names, and what was done to them."""
     folders = _folders(root)
     classes = _classes(folders["train"])
@@ -110,7 +108,8 @@ def read_folder(root: Path, image_size: int | None, seed: int) -> tuple[dict[str
     needed = len(files) * size[0] * size[1] * len(mode)
     if needed > _free_bytes() / 2:
         raise InputError(
-            f"'{root}' would take {needed / 2**30:.1f} GiB at {size[0]}x{size[1]}, more than half of the free memory; give a smaller image_size"
+            f"'{root}' would take {needed / 2**30:.1f} GiB at {size[0]}x{size[1]}, "
+            "more than half of the free memory; give a smaller image_size"
         )
     arrays = {}
     for part, entries in listed.items():

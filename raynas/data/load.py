@@ -78,7 +78,9 @@ def _locate(data: str, data_dir: str | Path | None) -> Path:
     path = Path(data)
     if path.suffix == ".npz" or os.sep in data:
         if not path.is_file():
-            raise InputError(f"there is no file or folder '{data}'; data is a name ({', '.join(names())}), a .npz or a folder")
+            raise InputError(
+                f"there is no file or folder '{data}'; data is a name ({', '.join(names())}), a .npz or a folder"
+            )
         return path
     if (here := find(data, data_dir)) is not None:
         return here
@@ -107,11 +109,14 @@ def _download(name: str, folder: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
             fresh = Path(scratch) / target.name
             with open(fresh, "wb") as file:
-                np.savez_compressed(file, **download(name, Path(scratch)))
+                arrays: dict[str, Any] = dict(download(name, Path(scratch)))
+                np.savez_compressed(file, **arrays)
             os.replace(fresh, target)
     except Exception as error:  # the libraries raise whatever their network code raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"cannot download '{name}': {reason}. Put {name}.npz (MedMNIST's layout) into '{folder}'") from error
+        raise InputError(
+            f"cannot download '{name}': {reason}. Put {name}.npz (MedMNIST's layout) into '{folder}'"
+        ) from error
     return target
 
 
@@ -182,10 +187,14 @@ def _images(images: np.ndarray, where: str) -> np.ndarray:
     if images.shape[-1] not in (1, 3):
         raise InputError(f"{where}: images must have 1 or 3 channels, got shape {images.shape}")
     if len(images) and min(images.shape[1:3]) < SMALLEST:
-        raise InputError(f"{where}: images must be at least {SMALLEST} px a side, got {images.shape[1]}x{images.shape[2]}")
+        raise InputError(
+            f"{where}: images must be at least {SMALLEST} px a side, got {images.shape[1]}x{images.shape[2]}"
+        )
     if images.dtype == np.uint8:
         return np.ascontiguousarray(images)
-    if images.dtype == bool or not (np.issubdtype(images.dtype, np.floating) or np.issubdtype(images.dtype, np.integer)):
+    if images.dtype == bool or not (
+        np.issubdtype(images.dtype, np.floating) or np.issubdtype(images.dtype, np.integer)
+    ):
         raise InputError(f"{where}: images must be bytes or numbers, got {images.dtype}")
     numbers = np.ascontiguousarray(images, dtype=np.float32)
     if not np.isfinite(numbers).all():
@@ -205,7 +214,9 @@ def _labels(labels: np.ndarray, where: str) -> np.ndarray:
             raise InputError(f"{where}: labels of several columns must be 0 or 1, got {np.unique(labels)[:5].tolist()}")
         return labels.astype(np.float32)
     if not np.isfinite(labels).all() or (labels != np.floor(labels)).any():
-        raise InputError(f"{where}: labels must be whole numbers, got {labels[labels != np.floor(labels)][:3].tolist()}")
+        raise InputError(
+            f"{where}: labels must be whole numbers, got {labels[labels != np.floor(labels)][:3].tolist()}"
+        )
     if len(labels) and labels.min() < 0:
         raise InputError(f"{where}: labels must be 0 or more, got {int(labels.min())}")
     return labels.astype(np.int64)
@@ -225,7 +236,9 @@ def _assemble(
     for part in ("train", "val", "test"):
         given = arrays.get(f"{part}_labels")
         if given is not None and not multi and given.max() >= classes:
-            raise InputError(f"{part} of '{name}' has the label {int(given.max())}; train has the classes 0..{classes - 1}")
+            raise InputError(
+                f"{part} of '{name}' has the label {int(given.max())}; train has the classes 0..{classes - 1}"
+            )
     if not multi and len(np.unique(labels)) < 2:
         raise InputError(f"train of '{name}' has one class only ({int(labels[0])}); classification needs two")
     train = Split(arrays["train_images"], labels)

@@ -12,10 +12,8 @@ from raynas.tables import InputError
 def stratified(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Indices (kept, held out), both sorted: `fraction` of each class is held out, at least one and never all of a class
     that has two or more. Multi-label rows are drawn without regard to class."""
-    if labels.ndim == 2:
-        groups = [np.arange(len(labels))]
-    else:
-        groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    by_class = (np.flatnonzero(labels == label) for label in np.unique(labels))
+    groups = [np.arange(len(labels))] if labels.ndim == 2 else list(by_class)
     out = []
     for group in groups:
         count = min(max(round(fraction * len(group)), 1), len(group) - 1)

@@ -47,10 +47,14 @@ def build(config: dict[str, Any], input_shape: Shape, classes: int) -> nn.Module
     kind = model(config)
     channels, height, width = input_shape
     if channels not in (1, 3) or min(height, width) < 8 or classes < 1:
-        raise InputError(f"networks take 1 or 3 channels, sides from 8 px and a class or more, got {input_shape}, {classes}")
+        raise InputError(
+            f"networks take 1 or 3 channels, sides from 8 px and a class or more, got {input_shape}, {classes}"
+        )
     missing = [name for name in kind.needs if name not in config]
     if missing:
-        raise InputError(f"model '{config.get('model', DEFAULT)}' needs {', '.join(missing)}; the config has {', '.join(config)}")
+        raise InputError(
+            f"model '{config.get('model', DEFAULT)}' needs {', '.join(missing)}; the config has {', '.join(config)}"
+        )
     return kind.build(config, input_shape, classes)
 
 

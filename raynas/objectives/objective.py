@@ -30,11 +30,14 @@ def metric(*, metric: str, mode: Literal["max", "min"] = "max") -> Objective:
     def fitness(metrics: Mapping[str, Any]) -> float:
         if metric not in metrics:
             hint = nearest(metric, metrics)
-            raise InputError(f"the objective '{metric}' is not among the reported metrics.{hint} Reported: {', '.join(metrics)}")
-        value = metrics[metric]
-        if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
-            raise InputError(f"the objective '{metric}' must be a number, got {value!r}")
-        number = sign * float(value)
+            raise InputError(
+                f"the objective '{metric}' is not among the reported metrics.{hint} Reported: {', '.join(metrics)}"
+            )
+        value: Any = metrics[metric]
+        try:
+            number = sign * value.__float__()  # unlike float(), it reads no strings
+        except (AttributeError, TypeError, ValueError, RuntimeError):  # of arrays and tensors that hold several
+            raise InputError(f"the objective '{metric}' must be a number, got {value!r}") from None
         if not math.isfinite(number):
             raise Diverged(f"{metric} is {value}")
         return number

@@ -74,7 +74,9 @@ class Results:
         metrics = last.drop(columns=[name for name in CURVE_COLUMNS if name != "number"])
         metrics = metrics[[name for name in metrics.columns if name not in configs.columns and name not in COLUMNS]]
         costs = pd.DataFrame([row["cost"] or {} for row in rows], index=frame.index, columns=["params", "flops"])
-        frame = pd.concat([frame, configs, metrics.reindex(frame["number"]).set_axis(frame.index), costs.astype("Int64")], axis=1)
+        frame = pd.concat(
+            [frame, configs, metrics.reindex(frame["number"]).set_axis(frame.index), costs.astype("Int64")], axis=1
+        )
         for name in ("seconds", "attempt", "node", "duplicate_of", "failure", "error", "identity", "seed"):
             frame[name] = [row[name] for row in rows]
         frame["duplicate_of"] = frame["duplicate_of"].astype("Int64")
@@ -110,7 +112,9 @@ class Results:
                 return pd.read_sql_query(query, connection)
             except (pd.errors.DatabaseError, sqlite3.Error, TypeError) as error:
                 columns = ", ".join(self.trials.columns)
-                raise InputError(f"cannot run '{query}': {str(error).splitlines()[-1]}. Columns of trials: {columns}") from error
+                raise InputError(
+                    f"cannot run '{query}': {str(error).splitlines()[-1]}. Columns of trials: {columns}"
+                ) from error
 
     def where(self, condition: str) -> pd.DataFrame:
         """The trials that meet an SQL condition, e.g. `fitness > 0.9 and lr < 0.001`, typed as `trials` is."""
@@ -124,7 +128,9 @@ class Results:
     def __repr__(self) -> str:
         states = ", ".join(f"{count} {state}" for state, count in self.trials["state"].value_counts().items())
         top = self.best()
-        best = f", best fitness {top['fitness'].iloc[0]:.4f}" if len(top) and math.isfinite(top["fitness"].iloc[0]) else ""
+        best = (
+            f", best fitness {top['fitness'].iloc[0]:.4f}" if len(top) and math.isfinite(top["fitness"].iloc[0]) else ""
+        )
         return f"Results('{self.name}': {states or 'no trials'}{best})"
 
 

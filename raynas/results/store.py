@@ -2,10 +2,11 @@
 
 import json
 import math
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,20 +98,23 @@ class Store:
     @classmethod
     def create(cls, path: Path, row: dict[str, Any]) -> "Store":
         """A new store with its experiment's row: all of it or no file."""
-        fresh = path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
+        scratch = path.parent / ".new"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            store = cls(fresh, writable=True)
+            shutil.rmtree(scratch, ignore_errors=True)  # of a driver killed right here
+            scratch.mkdir(parents=True)
+            store = cls(scratch / path.name, writable=True)
             with store.writing() as connection:
                 metadata.create_all(connection)
                 connection.execute(insert(versions).values(schema=SCHEMA))
                 connection.execute(insert(experiments).values(created=time.time(), elapsed_s=0.0, **row))
-            store.close()
-            fresh.rename(path)
+            store.close()  # folds SQLite's log into the file
+            (scratch / path.name).rename(path)
         except (OSError, StoreError) as error:
-            fresh.unlink(missing_ok=True)
             raise StoreError(f"cannot write the store '{path}': {error}") from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            with suppress(OSError):
+                path.parent.rmdir()  # only when nothing is in it
         return cls.open(path, writable=True)
 
     @classmethod
@@ -237,9 +241,11 @@ class Store:
         """How many trials there are of each state."""
         with self._engine.connect() as connection:
             found = connection.execute(
-                select(trials.c.state, func.count()).where(trials.c.experiment == self.experiment_id).group_by(trials.c.state)
+                select(trials.c.state, func.count())
+                .where(trials.c.experiment == self.experiment_id)
+                .group_by(trials.c.state)
             )
-            return {state: count for state, count in found.tuples()}
+            return dict(found.tuples().all())
 
     def history(self) -> list[Asked | Heard | Told]:
         """Everything that happened, in the order in which it did: what resume replays.

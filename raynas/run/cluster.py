@@ -58,7 +58,7 @@ def chatter_to(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(address: str | None, num_cpus: int | None = None) -> Iterator[None]:
     """Use the Ray this process is connected to; else join `address`; else start one here, and end it afterwards."""
     import ray
 
@@ -67,7 +67,7 @@ def connected(address: str | None) -> Iterator[None]:
         return
     options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     if address is None:
-        options |= {"address": "local", "include_dashboard": False}
+        options |= {"address": "local", "include_dashboard": False, "num_cpus": num_cpus}
     else:
         options |= {"address": address}
     logger = logging.getLogger("ray")

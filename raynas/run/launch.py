@@ -58,7 +58,9 @@ def open_results(name: str | Path, home_dir: str | Path | None = None) -> Result
 def _folder_for(name: str | None, plan: Plan, spec: dict[str, Any], home_dir: Path) -> tuple[Path, bool]:
     """The experiment's folder, and whether it goes on with what is there."""
     if name is None:
-        base = "-".join(str(part) for part in (_short(plan), plan.experiment.search["name"].split(":")[-1], plan.experiment.seed))
+        base = "-".join(
+            str(part) for part in (_short(plan), plan.experiment.search["name"].split(":")[-1], plan.experiment.seed)
+        )
         names = [base, *(f"{base}-{number}" for number in range(2, 10_000))]
         return next(home_dir / item for item in names if not (home_dir / item).exists()), False
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
@@ -151,7 +153,14 @@ def search(
             number = float(value) if section == "resources" else value
             spec[section] = {**spec.get(section, {}), key: number}
     return launch(
-        spec, function=function, arrays=arrays, name=name, home_dir=home, data_dir=data_dir, address=address, progress=progress
+        spec,
+        function=function,
+        arrays=arrays,
+        name=name,
+        home_dir=home,
+        data_dir=data_dir,
+        address=address,
+        progress=progress,
     )
 
 
@@ -228,9 +237,13 @@ def resume(
             )
     experiment = check(Experiment, override(row["spec"], assignments), "experiment")
     if experiment.data == "(arrays)" and data is None:
-        raise InputError(f"'{name}' was searched on arrays: resume it from Python, raynas.resume(name, data=(images, labels))")
+        raise InputError(
+            f"'{name}' was searched on arrays: resume it from Python, raynas.resume(name, data=(images, labels))"
+        )
     if experiment.trainable is not None and trainable is None and experiment.trainable.startswith("__main__:"):
-        raise InputError(f"'{name}' trains by a function of a script: resume it from Python, raynas.resume(name, function)")
+        raise InputError(
+            f"'{name}' trains by a function of a script: resume it from Python, raynas.resume(name, function)"
+        )
     plan = make_plan(experiment, function=trainable, arrays=data, data_dir=data_dir)
     stored = (row["data"] or {}).get("digest")
     if plan.dataset is not None and stored != plan.dataset.digest:
@@ -292,7 +305,15 @@ def _run(plan: Plan, folder: Path, address: str | None, progress: bool, spec: di
         store.update_experiment(ended=None, **({} if spec is None else {"spec": spec}))
         experiment = plan.experiment
         ledger = Ledger(
-            store, folder, plan.space, plan.searcher(), experiment.budget, experiment.seed, resources, experiment.keep, plan.cost
+            store,
+            folder,
+            plan.space,
+            plan.searcher(),
+            experiment.budget,
+            experiment.seed,
+            resources,
+            experiment.keep,
+            plan.cost,
         )
         history = ledger.replay()
         if ledger.changed:

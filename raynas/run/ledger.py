@@ -76,6 +76,8 @@ class Ledger:
                 if event.trial.duplicate_of is None:
                     self.answers[event.trial.identity] = event.trial
             elif isinstance(event, Told):
+                if event.trial.duplicate_of is not None:
+                    self._answer(event.trial, self.trials[event.trial.duplicate_of])
                 self._forget_failure(event.trial)
                 self._rank(event.trial)
                 self.searcher.tell(event.trial)
@@ -144,7 +146,9 @@ class Ledger:
     def _ask(self, config: dict[str, Any]) -> Trial | None:
         """Record a proposal; None when a twin answers it."""
         number = len(self.trials)
-        trial = Trial(number, config, self.space.identity(config), seed_at(self.seed, 1, number), origin=self.searcher.origin)
+        trial = Trial(
+            number, config, self.space.identity(config), seed_at(self.seed, 1, number), origin=self.searcher.origin
+        )
         twin = self.answers.get(trial.identity)
         cost = None
         if twin is None:
@@ -184,7 +188,14 @@ class Ledger:
         self.store.set_trial(number, state="running", started=time.time())
 
     def hear(
-        self, number: int, attempt: int, epoch: int, metrics: dict[str, Any], fitness: float, seconds: float, node: str = ""
+        self,
+        number: int,
+        attempt: int,
+        epoch: int,
+        metrics: dict[str, Any],
+        fitness: float,
+        seconds: float,
+        node: str = "",
     ) -> bool:
         """Record a report; False when it is refused (of an attempt given up) or known already."""
         trial = self.trials[number]
@@ -248,12 +259,14 @@ class Ledger:
     def _tell(self, trial: Trial, twin: Trial | None = None) -> None:
         """Write the end of a trial, then tell the searcher."""
         if twin is not None:
-            trial.state, trial.failure, trial.fitness = twin.state, twin.failure, twin.fitness
-            trial.curve, trial.metrics = list(twin.curve), twin.metrics
-            trial.error = twin.error
+            self._answer(trial, twin)
         self.seq += 1
         self.store.tell(trial, self.seq)
         self.searcher.tell(trial)
+
+    def _answer(self, trial: Trial, twin: Trial) -> None:
+        trial.state, trial.failure, trial.error, trial.fitness = twin.state, twin.failure, twin.error, twin.fitness
+        trial.curve, trial.metrics = list(twin.curve), twin.metrics
 
     def _forget_failure(self, trial: Trial) -> None:
         """Only divergence says something of the network; after another failure the same one may be tried again."""

@@ -99,7 +99,9 @@ def check_parameters(space: Space, training: Recipe) -> None:
             )
     missing = [name for name in kind.needs if name not in space.parameters]
     if missing:
-        raise InputError(f"the model '{space.constants.get('model', 'genome')}' needs the parameters {', '.join(missing)}")
+        raise InputError(
+            f"the model '{space.constants.get('model', 'genome')}' needs the parameters {', '.join(missing)}"
+        )
     for number in range(3):  # values of the space that the recipe refuses show here
         recipe_for(training.model_dump(), space.sample(stream(0, number)))
 

@@ -62,12 +62,14 @@ def median(work: Work, *, grace: Count = 1, min_trials: Count = 3) -> TrialSched
         **RULER,
         grace_period=grace,
         min_samples_required=min_trials,
-        min_time_slice=never,  # type: ignore[arg-type]
+        min_time_slice=never,
     )
     return ByNumber(inner)
 
 
-def hyperband(work: Work, *, reduction: Annotated[float, Field(gt=1)] = 3.0, max_epochs: Count | None = None) -> TrialScheduler:
+def hyperband(
+    work: Work, *, reduction: Annotated[float, Field(gt=1)] = 3.0, max_epochs: Count | None = None
+) -> TrialScheduler:
     """Hyperband (Li et al., 2018), synchronous: trials of a bracket wait for each other, paused."""
     _must_pause(work, "hyperband")
     most = work.most_epochs(max_epochs)
@@ -141,7 +143,7 @@ class ByNumber(FIFOScheduler):
     def _known(self, number: int) -> _Seen:
         if number not in self.seen:
             self.seen[number] = _Seen(f"{number:05d}")
-            self.inner.on_trial_add(_Still(), self.seen[number])  # type: ignore[arg-type]
+            self.inner.on_trial_add(_Still(), self.seen[number])
         return self.seen[number]
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
@@ -160,17 +162,19 @@ class ByNumber(FIFOScheduler):
         pass
 
     def _result(self, number: int, result: dict[str, Any]) -> str:
-        return self.inner.on_trial_result(_Still(), self._known(number), result)  # type: ignore[arg-type]
+        return self.inner.on_trial_result(_Still(), self._known(number), result)
 
     def _complete(self, number: int, result: dict[str, Any]) -> None:
         if "fitness" in result:  # a failed trial has none, and the rules would stumble over it
-            self.inner.on_trial_complete(_Still(), self._known(number), result)  # type: ignore[arg-type]
+            self.inner.on_trial_complete(_Still(), self._known(number), result)
 
     def replay(self, history: Iterable[Asked | Heard | Told]) -> None:
         """Tell the scheduler what it heard before the kill, in the same order."""
         last: dict[int, dict[str, Any]] = {}
         finals = {
-            event.trial.number: event.trial.epoch for event in history if isinstance(event, Told) and event.trial.state == "done"
+            event.trial.number: event.trial.epoch
+            for event in history
+            if isinstance(event, Told) and event.trial.state == "done"
         }
         for event in history:
             if isinstance(event, Heard):

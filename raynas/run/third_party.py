@@ -17,10 +17,11 @@ class ThirdParty:
     """
 
     def __init__(self, kind: type, space: Space, options: dict[str, Any]):
+        made: Any = kind
         if not (inspect.isclass(kind) and issubclass(kind, TuneSearcher)):
             raise InputError(f"'{getattr(kind, '__name__', kind)}' must be a subclass of ray.tune.search.Searcher")
         try:
-            self.inner = kind(**options)
+            self.inner = made(**options)
         except Exception as error:  # whatever its constructor raises
             raise InputError(f"cannot make {kind.__name__}: {type(error).__name__}: {error}") from error
         if not self.inner.set_search_properties("fitness", "max", dict(space.flat())):

@@ -27,7 +27,9 @@ class Grid:
             elif (values := kinds.levels(domain)) is not None:
                 self.axes[name] = values
             else:
-                raise InputError(f"grid cannot list parameter '{name}': it has {kinds.size(domain):.3g} values; use random")
+                raise InputError(
+                    f"grid cannot list parameter '{name}': it has {kinds.size(domain):.3g} values; use random"
+                )
         self.size = math.prod(len(values) for values in self.axes.values())
         if self.size > LARGEST:
             raise InputError(f"a grid of {self.size:.3g} points is too large (at most {LARGEST:,}); use random")

@@ -38,7 +38,9 @@ def _parse_layer(number: int, text: str, genome: str) -> Layer:
     if not words or words[0] not in ("NC", "RC", "FL") or len(words) != (2 if words[0] == "FL" else 4):
         raise InputError(problem)
     if words[-1] not in ACTIVATIONS:
-        raise InputError(f"{problem}: unknown activation.{nearest(words[-1], ACTIVATIONS)} Known: {', '.join(ACTIVATIONS)}")
+        raise InputError(
+            f"{problem}: unknown activation.{nearest(words[-1], ACTIVATIONS)} Known: {', '.join(ACTIVATIONS)}"
+        )
     if words[0] == "FL":
         return Layer("FL", 0, 0, words[1])
     if not (words[1].isascii() and words[1].isdigit() and words[2].isascii() and words[2].isdigit()):
@@ -63,7 +65,9 @@ def parse(genome: str) -> Layers:
 
 def show_layers(layers: Layers) -> str:
     """The genome string; `parse` comes back."""
-    words = [f"FL {layer.activation}" if layer.kind == "FL" else " ".join(str(part) for part in layer) for layer in layers]
+    words = [
+        f"FL {layer.activation}" if layer.kind == "FL" else " ".join(str(part) for part in layer) for layer in layers
+    ]
     return ";".join(words)
 
 
@@ -110,7 +114,9 @@ class Genome(Domain):
         if not activations or len(set(activations)) < len(activations):
             raise InputError(f"genome: activations must be different names, got {activations}")
         if reductions < 0 or layers[1] < reductions + 2:
-            raise InputError(f"genome: {reductions} reductions need at least {reductions + 2} layers, got at most {layers[1]}")
+            raise InputError(
+                f"genome: {reductions} reductions need at least {reductions + 2} layers, got at most {layers[1]}"
+            )
         if not 0 <= depth_mutation <= 1:
             raise InputError(f"genome: depth_mutation is a share in [0, 1], got {depth_mutation}")
         self.layers, self.filters = tuple(layers), tuple(filters)
@@ -219,7 +225,9 @@ def _change_filters(domain: Genome, layers: Layers, rng: np.random.Generator) ->
     fewer = range(domain.filters[0], layers[at].filters)
     more = range(layers[at].filters + 1, domain.filters[1] + 1)
     chosen = int(rng.integers(len(fewer) + len(more)))
-    return _put(layers, at, layers[at]._replace(filters=fewer[chosen] if chosen < len(fewer) else more[chosen - len(fewer)]))
+    return _put(
+        layers, at, layers[at]._replace(filters=fewer[chosen] if chosen < len(fewer) else more[chosen - len(fewer)])
+    )
 
 
 def _change_activation(domain: Genome, layers: Layers, rng: np.random.Generator) -> Layers:
@@ -266,7 +274,9 @@ def changes(domain: Genome, layers: Layers) -> list[tuple[float, Change]]:
         ),
     ]
     possible_ones = [(weight, change) for weight, change, possible in table if possible]
-    return [(weight, change) for weight, change in possible_ones if weight > 0] or [(1.0, change) for _, change in possible_ones]
+    return [(weight, change) for weight, change in possible_ones if weight > 0] or [
+        (1.0, change) for _, change in possible_ones
+    ]
 
 
 @kinds.mutate.register

@@ -192,7 +192,9 @@ def _(domain: Categorical, value: Any) -> float:
 
 @contains.register
 def _(domain: Categorical, value: Any) -> bool:
-    return any(category == value and isinstance(category, bool) == isinstance(value, bool) for category in domain.categories)
+    return any(
+        category == value and isinstance(category, bool) == isinstance(value, bool) for category in domain.categories
+    )
 
 
 @mutate.register

@@ -53,7 +53,9 @@ def _choice(values: Any, where: str) -> Categorical:
 
 def _plain(verb: str, arguments: Any, where: str) -> Domain:
     numbers = list(arguments.values()) if isinstance(arguments, Mapping) else arguments
-    if not isinstance(numbers, list) or not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+    if not isinstance(numbers, list) or not all(
+        isinstance(n, int | float) and not isinstance(n, bool) for n in numbers
+    ):
         raise InputError(f"{where}: {verb} takes numbers like [low, high], got {arguments!r}")
     wanted = ("lower", "upper", "q") if verb.startswith("q") else ("lower", "upper")
     if len(numbers) > len(wanted) or (isinstance(arguments, Mapping) and not set(arguments) <= set(wanted)):
@@ -97,7 +99,11 @@ def _check_domain(domain: Domain, where: str) -> None:
         shown = kinds.show(domain)
         if isinstance(domain, Float | Integer):
             reach = kinds.scale(domain)
-            if reach.high < reach.low or (reach.high == reach.low and reach.step is None) or (reach.log and reach.low <= 0):
+            if (
+                reach.high < reach.low
+                or (reach.high == reach.low and reach.step is None)
+                or (reach.log and reach.low <= 0)
+            ):
                 raise InputError(f"{shown} holds no value; it must read [low, high] with low < high")
             if reach.whole and max(-reach.low, reach.high) >= 2**53:
                 raise InputError(f"{shown}: whole numbers are exact up to 2**53")
@@ -121,7 +127,9 @@ def _from_file(path: Path) -> Space:
     content = read_yaml(path)
     for key in content:
         if key not in ("about", "parameters"):
-            raise InputError(f"'{path}': unknown key '{key}'.{nearest(key, ('about', 'parameters'))} Known: about, parameters")
+            raise InputError(
+                f"'{path}': unknown key '{key}'.{nearest(key, ('about', 'parameters'))} Known: about, parameters"
+            )
     if not isinstance(content.get("parameters"), dict):
         raise InputError(f"'{path}' must have 'parameters', a mapping of names to domains")
     try:

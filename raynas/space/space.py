@@ -100,7 +100,11 @@ class Space:
 
     def check(self, config: Mapping[str, Any]) -> None:
         """Raise one InputError that names everything by which `config` is not of this space."""
-        wrong = [f"unknown parameter '{name}'.{nearest(name, self.parameters)}" for name in config if name not in self.parameters]
+        wrong = [
+            f"unknown parameter '{name}'.{nearest(name, self.parameters)}"
+            for name in config
+            if name not in self.parameters
+        ]
         for name, value in self.parameters.items():
             if name not in config:
                 wrong.append(f"parameter '{name}' is missing")
@@ -151,7 +155,9 @@ class Space:
 
     def spec(self) -> dict[str, Any]:
         """The space as data, as a YAML file holds it; `read` comes back."""
-        return {name: kinds.show(value) if isinstance(value, Domain) else value for name, value in self.parameters.items()}
+        return {
+            name: kinds.show(value) if isinstance(value, Domain) else value for name, value in self.parameters.items()
+        }
 
     def _config(self, values: Config) -> Config:
         """`values` and the constants, in the order of the space."""

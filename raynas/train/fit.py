@@ -69,7 +69,9 @@ def hits(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.argmax(dim=1) == labels).sum()
 
 
-def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
+def train_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, recipe: Recipe
+) -> Tensor:
     """One update of the weights; returns (2,): the batch's summed loss and its number of right images."""
     with autocast(recipe, images.device):
         logits = model(images)

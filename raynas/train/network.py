@@ -17,24 +17,7 @@ from raynas.rng import seed_at
 from raynas.train.checkpoint import CheckpointError, has_checkpoint, load_checkpoint, save_checkpoint
 from raynas.train.fit import Progress, fit, make_optimizer
 from raynas.train.recipe import Recipe, recipe_for
-
-
-@dataclass(frozen=True)
-class Share:
-    """What a trial may use: CPU threads, and a fraction of one GPU or several."""
-
-    cpu: float = 1.0
-    gpu: float = 0.0
-
-    def device(self) -> torch.device:
-        """The trial's device, its limits set: a trial that has 0.25 of a GPU cannot take its neighbours' memory."""
-        torch.set_num_threads(max(1, int(self.cpu)))
-        if self.gpu <= 0 or not torch.cuda.is_available():
-            return torch.device("cpu")
-        device = torch.device("cuda", 0)  # Ray shows the process its own GPUs only
-        if self.gpu < 1:
-            torch.cuda.set_per_process_memory_fraction(self.gpu, device)
-        return device
+from raynas.train.share import Share
 
 
 @lru_cache(maxsize=1)
@@ -72,13 +55,15 @@ class NetworkTraining:
                 saved = time.monotonic()
             yield _report(progress, recipe)
 
-    def _start(self, config: dict[str, Any], checkpoint: Path, seed: int, device: torch.device) -> tuple[nn.Module, Progress]:
+    def _start(
+        self, config: dict[str, Any], checkpoint: Path, seed: int, device: torch.device
+    ) -> tuple[nn.Module, Progress]:
         """The network and where its training stands: at its checkpoint, or at the beginning."""
 
         def fresh() -> nn.Module:
             torch.manual_seed(seed_at(seed, 0))
             network = build(config, self.data.dataset.input_shape, self.data.dataset.classes)
-            return network.to(device, memory_format=torch.channels_last)
+            return network.to(device).to(memory_format=torch.channels_last)
 
         network = fresh()
         if not has_checkpoint(checkpoint):

@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from raynas.rng import seed_at
 from raynas.tables import InputError
-from raynas.train.network import Share
+from raynas.train.share import Share
 
 
 @dataclass(frozen=True)
@@ -29,8 +26,7 @@ class OwnTraining:
         return "checkpoint" in inspect.signature(self.function).parameters
 
     def __call__(self, config: dict[str, Any], checkpoint: Path, seed: int, share: Share) -> Iterator[dict[str, Any]]:
-        share.device()
-        torch.manual_seed(seed_at(seed, 0))
+        share.prepare(seed)
         given: dict[str, Any] = {}
         if self.takes_checkpoint:
             checkpoint.mkdir(parents=True, exist_ok=True)
@@ -52,4 +48,6 @@ def check_function(function: Any) -> None:
         if parameter.default is parameter.empty and parameter.name != "checkpoint"
     ]
     if not inspect.signature(function).parameters or needed:
-        raise InputError(f"'{name}' must take (config) or (config, checkpoint); it also wants {', '.join(needed) or 'nothing'}")
+        raise InputError(
+            f"'{name}' must take (config) or (config, checkpoint); it also wants {', '.join(needed) or 'nothing'}"
+        )

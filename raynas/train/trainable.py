@@ -11,7 +11,7 @@ from typing import Any
 from ray import tune
 
 from raynas.objectives import Diverged, Failure, Objective
-from raynas.train.network import Share
+from raynas.train.share import Share
 
 Training = Callable[[dict[str, Any], Path, int, Share], Iterator[dict[str, Any]]]
 
@@ -40,7 +40,7 @@ class GeneratorTrainable(tune.Trainable):
     training: Training
     objective: Objective
 
-    def setup(self, config: dict[str, Any], training: Training, objective: Objective) -> None:  # type: ignore[override]
+    def setup(self, config: dict[str, Any], training: Training, objective: Objective) -> None:
         self.training, self.objective = training, objective
         self._begin(config)
 

@@ -1,0 +1,330 @@
+"""The ledger without Ray: budgets, twins, failures, and replay after a kill at any moment."""
+
+import random
+
+import pytest
+from ray import tune
+
+from raynas.results.results import Results
+from raynas.results.store import Store, StoreError
+from raynas.run.experiment import Budget
+from raynas.run.ledger import ALIKE, ATTEMPTS, REPEATS, Ledger
+from raynas.searchers import SEARCHERS
+from raynas.settings import construct
+from raynas.space import read
+
+SPACE = {"x": tune.uniform(0.0, 1.0), "n": tune.randint(0, 50)}
+
+
+def open_ledger(folder, *, space=SPACE, search="regularized-evolution", options=None, seed=0, **budget):
+    """A ledger on the store in `folder`, as a driver makes it: created or replayed."""
+    space = read(space)
+    path = folder / "store.db"
+    if not path.exists():
+        Store.create(
+            path, {"name": "test", "spec": {"space": space.spec()}, "seed": seed, "data": None, "fingerprints": {}}
+        ).close()
+    store = Store.open(path, writable=True)
+    small = {"population": 4, "tournament": 2} if search == "regularized-evolution" else {}
+    searcher = construct(SEARCHERS[search], small if options is None else options, "search", space, seed)
+    ledger = Ledger(store, folder, space, searcher, Budget(**budget), seed, {"cpu": 1.0, "gpu": 0.0}, keep=2)
+    ledger.replay()
+    return ledger
+
+
+def score(config):
+    return config["x"] - 0.01 * config["n"]
+
+
+def run_one(ledger, trial, epochs=2):
+    """Train a trial to its end from where it stands."""
+    ledger.started(trial.number)
+    for epoch in range(trial.epoch + 1, epochs + 1):
+        ledger.hear(
+            trial.number, trial.attempt, epoch, {"score": score(trial.config)}, score(trial.config) * epoch, 0.1
+        )
+    ledger.end(trial.number, trial.attempt, "done")
+
+
+def run_all(ledger, slots=1, rng=None):
+    """Run until the ledger says "end", `slots` trials at a time, ended in an order of `rng`."""
+    out = []
+    while True:
+        while len(out) < slots and not isinstance(trial := ledger.next(), str):
+            out.append(trial)
+        if not out:
+            assert trial == "end"
+            return
+        run_one(ledger, out.pop(rng.randrange(len(out)) if rng else 0))
+
+
+def configs(ledger):
+    return [trial.config for trial in ledger.trials.values()]
+
+
+def test_runs_its_budget_and_remembers(tmp_path):
+    ledger = open_ledger(tmp_path, trials=12)
+    run_all(ledger)
+    ledger.close()
+    assert ledger.reason == "all 12 trials are done"
+    frame = Results(tmp_path / "store.db").trials
+    assert list(frame["number"]) == list(range(12))
+    assert set(frame["state"]) == {"done"}
+    assert [score({"x": row.x, "n": row.n}) * 2 for row in frame.itertuples()] == pytest.approx(list(frame["fitness"]))
+
+
+@pytest.mark.parametrize("search", ["random", "regularized-evolution", "optuna"])
+@pytest.mark.parametrize("kill_after", [1, 5, 9])
+def test_a_killed_search_goes_on_as_if_nothing_had_been(tmp_path, search, kill_after):
+    whole = open_ledger(tmp_path / "whole", search=search, trials=12)
+    run_all(whole)
+
+    cut = open_ledger(tmp_path / "cut", search=search, trials=12)
+    for _ in range(kill_after):
+        run_one(cut, cut.next())
+    running = cut.next()  # killed in the middle of this one
+    cut.started(running.number)
+    cut.hear(running.number, 1, 1, {}, score(running.config), 0.1)
+    cut.store.close()
+
+    again = open_ledger(tmp_path / "cut", search=search, trials=12)
+    first = again.next()
+    assert (first.number, first.config, first.attempt, first.epoch) == (running.number, running.config, 2, 1)
+    assert not again.changed
+    run_one(again, first)
+    run_all(again)
+    assert configs(again) == configs(whole)
+    assert {trial.number: trial.fitness for trial in again.trials.values()} == {
+        trial.number: trial.fitness for trial in whole.trials.values()
+    }
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_replay_repeats_any_interleaving(tmp_path, seed):
+    """Trials out of order, stopped, failed, lost: the replayed ledger proposes what the first would have proposed."""
+    rng = random.Random(seed)
+    ledger = open_ledger(tmp_path, trials=60, seed=seed)
+    out = []
+    for _ in range(40):
+        while len(out) < 3 and not isinstance(trial := ledger.next(), str):
+            out.append(trial)
+        trial = out.pop(rng.randrange(len(out)))
+        ledger.started(trial.number)
+        fate = rng.choice(["done", "done", "stopped", "diverged", "error", "lost"])
+        if fate != "error":
+            ledger.hear(trial.number, trial.attempt, trial.epoch + 1, {}, score(trial.config), 0.1)
+        if fate == "lost":
+            ledger.lose(trial.number, trial.attempt, "lost", "the node died")
+        else:
+            ledger.end(trial.number, trial.attempt, None if fate == "stopped" else fate)
+        ledger.reason = ledger.error = None  # three errors alike are no concern here
+    ledger.store.close()
+    again = open_ledger(tmp_path, trials=60, seed=seed)
+    assert not again.changed
+    assert {number: (t.state, t.fitness, t.curve) for number, t in again.trials.items() if t.ended} == {
+        number: (t.state, t.fitness, t.curve) for number, t in ledger.trials.items() if t.ended
+    }
+    unfinished = [trial.number for trial in ledger.trials.values() if not trial.ended and trial.duplicate_of is None]
+    assert [trial.number for trial in again.queue] == unfinished
+    assert [again.searcher.ask() for _ in range(5)] == [ledger.searcher.ask() for _ in range(5)]
+
+
+def test_a_finished_search_extends(tmp_path):
+    run_all(open_ledger(tmp_path, trials=6))
+    more = open_ledger(tmp_path, trials=10)
+    run_all(more)
+    whole = open_ledger(tmp_path / "whole", trials=10)
+    run_all(whole)
+    assert configs(more) == configs(whole)
+
+
+def test_twins_are_answered_not_trained(tmp_path):
+    ledger = open_ledger(tmp_path, space={"x": 0.5, "n": tune.randint(0, 4)}, search="random", trials=4)
+    trained = []
+    while not isinstance(trial := ledger.next(), str):
+        trained.append(trial)
+        run_one(ledger, trial)
+    assert sorted(trial.config["n"] for trial in trained) == [0, 1, 2, 3]
+    twins = [trial for trial in ledger.trials.values() if trial.duplicate_of is not None]
+    assert twins
+    for twin in twins:
+        assert twin.fitness == ledger.trials[twin.duplicate_of].fitness
+        assert twin.state == "done"
+    frame = Results(tmp_path / "store.db").trials
+    assert frame["duplicate_of"].notna().sum() == len(twins)
+    assert Results(tmp_path / "store.db").best(10)["duplicate_of"].isna().all()
+
+
+def test_a_twin_of_a_running_trial_waits_for_it(tmp_path):
+    ledger = open_ledger(tmp_path, space={"x": 0.5, "n": tune.choice([1, 2])}, search="random", trials=2)
+    first, second = ledger.next(), ledger.next()
+    waiting = [trial for trial in ledger.trials.values() if trial.duplicate_of is not None]
+    assert first.config != second.config
+    run_one(ledger, second)
+    run_one(ledger, first)
+    assert all(trial.ended for trial in ledger.trials.values())
+    assert all(trial.fitness == ledger.trials[trial.duplicate_of].fitness for trial in waiting)
+
+
+def test_an_exhausted_space_ends_the_search(tmp_path):
+    ledger = open_ledger(tmp_path, space={"x": 0.5, "n": tune.randint(0, 3)}, search="random", trials=10)
+    run_all(ledger)
+    assert ledger.trained == 3
+    assert str(REPEATS) in ledger.reason
+
+
+def test_a_grid_ends_when_all_is_tried(tmp_path):
+    ledger = open_ledger(tmp_path, space={"x": 0.5, "n": tune.randint(0, 7)}, search="grid", options={}, trials=100)
+    run_all(ledger, slots=3)
+    assert sorted(config["n"] for config in configs(ledger)) == list(range(7))
+    assert ledger.reason == "the searcher has nothing more to propose"
+
+
+def test_late_reports_of_a_given_up_attempt_are_refused(tmp_path):
+    ledger = open_ledger(tmp_path, trials=3)
+    trial = ledger.next()
+    ledger.started(trial.number)
+    assert ledger.hear(trial.number, 1, 1, {}, 0.1, 0.1)
+    ledger.lose(trial.number, 1, "lost", "node died")
+    again = ledger.next()
+    assert (again.number, again.attempt) == (trial.number, 2)
+    assert not ledger.hear(trial.number, 1, 2, {}, 0.9, 0.1)  # the orphan
+    ledger.end(trial.number, 1, "done")
+    assert not trial.ended
+    assert not ledger.hear(trial.number, 2, 1, {}, 0.1, 0.1)  # known already
+    assert ledger.hear(trial.number, 2, 2, {}, 0.2, 0.1)
+    assert trial.curve == [(1, 0.1), (2, 0.2)]
+
+
+def test_a_trial_that_is_always_lost_fails(tmp_path):
+    ledger = open_ledger(tmp_path, trials=1)
+    for attempt in range(1, ATTEMPTS + 1):
+        trial = ledger.next()
+        assert trial.attempt == attempt
+        ledger.lose(trial.number, attempt, "lost", "node died")
+    assert (trial.state, trial.failure, trial.fitness) == ("failed", "lost", None)
+
+
+def test_the_first_failures_alike_end_the_search(tmp_path):
+    ledger = open_ledger(tmp_path, trials=20)
+    text = 'Traceback\n  File "a.py", line 3, in train\n    boom()\nKeyError: {}'
+    for number in range(ALIKE):
+        trial = ledger.next()
+        ledger.end(trial.number, 1, "error", text.format(number))
+    assert ledger.next() == "end"
+    assert ledger.error == text.format(0)
+
+
+@pytest.mark.parametrize("fates", [["done", "error", "error", "error"], ["diverged"] * 4, ["oom"] * 4])
+def test_other_failures_do_not(tmp_path, fates):
+    ledger = open_ledger(tmp_path, trials=20)
+    for fate in fates:
+        trial = ledger.next()
+        ledger.hear(trial.number, 1, 1, {}, 0.5, 0.1)
+        ledger.end(trial.number, 1, fate, "same")
+    assert not isinstance(ledger.next(), str)
+
+
+def test_an_interrupt_keeps_what_runs(tmp_path):
+    ledger = open_ledger(tmp_path, trials=5)
+    trial = ledger.next()
+    ledger.started(trial.number)
+    ledger.hear(trial.number, 1, 1, {}, 0.3, 0.1)
+    ledger.interrupt()
+    assert ledger.must_stop
+    assert ledger.next() == "end"
+    ledger.close()
+    again = open_ledger(tmp_path, trials=5)
+    assert again.next().number == trial.number
+
+
+def test_budgets_of_time_and_gpu_hours(tmp_path):
+    ledger = open_ledger(tmp_path / "wall", wall_time_s=1e-9)
+    assert ledger.next() == "end"
+    assert "wall time" in ledger.reason
+    ledger = open_ledger(tmp_path / "gpu", gpu_hours=1.0)
+    ledger.resources = {"cpu": 1.0, "gpu": 0.5}
+    trial = ledger.next()
+    ledger.hear(trial.number, 1, 1, {}, 0.5, 7200.0)
+    ledger.end(trial.number, 1, "done")
+    assert ledger.next() == "end"
+    assert "GPU hours" in ledger.reason
+
+
+def test_weights_stay_for_the_best(tmp_path):
+    ledger = open_ledger(tmp_path, search="random", trials=8)
+    while not isinstance(trial := ledger.next(), str):
+        ledger.checkpoint(trial).mkdir(parents=True)
+        run_one(ledger, trial)
+    kept = {int(folder.name) for folder in (tmp_path / "checkpoints").iterdir()}
+    assert kept == {trial.number for trial in ledger.best(2)} == set(Results(tmp_path / "store.db").best(2)["number"])
+
+
+def test_a_finished_trial_is_on_disk_before_the_searcher_hears_of_it(tmp_path):
+    ledger = open_ledger(tmp_path, trials=3)
+    heard = []
+
+    class Listening:
+        origin: dict = {}
+
+        def __init__(self, inner):
+            self.inner = inner
+
+        def ask(self):
+            return self.inner.ask()
+
+        def tell(self, trial):
+            heard.append(Results(tmp_path / "store.db").trials.set_index("number").loc[trial.number, "state"])
+
+    ledger.searcher = Listening(ledger.searcher)
+    run_all(ledger)
+    assert heard == ["done"] * 3
+
+
+# -- the store -----------------------------------------------------------------------------------------------------
+
+
+def test_a_store_of_a_newer_schema_is_refused(tmp_path):
+    import sqlite3
+
+    open_ledger(tmp_path, trials=1).store.close()
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        connection.execute("UPDATE raynas SET schema = 99")
+    with pytest.raises(StoreError, match="newer raynas"):
+        Store.open(tmp_path / "store.db")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database, but long enough to be read as one" * 50])
+def test_what_is_no_store_is_said(tmp_path, content):
+    path = tmp_path / "store.db"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match="store"):
+        Store.open(path)
+
+
+def test_readers_cannot_write(tmp_path):
+    open_ledger(tmp_path, trials=1).store.close()
+    with pytest.raises(StoreError, match="cannot write"):
+        Store.open(tmp_path / "store.db").update_experiment(ended="x")
+
+
+def test_a_store_that_cannot_be_created_leaves_nothing(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot write the store"):
+        Store.create(tmp_path / "file" / "store.db", {"name": "a", "spec": {}, "seed": 0})
+    with pytest.raises(StoreError):
+        Store.create(tmp_path / "there" / "store.db", {"name": None, "spec": {}, "seed": 0})
+    assert not (tmp_path / "there").exists()
+
+
+def test_strange_metrics_become_json(tmp_path):
+    import numpy as np
+
+    ledger = open_ledger(tmp_path, trials=1)
+    trial = ledger.next()
+    metrics = {"nan": float("nan"), "np": np.float32(0.5), "list": [1, np.int64(2)], "text": "a", "object": object()}
+    ledger.hear(trial.number, 1, 1, metrics, 0.5, 0.1)
+    curves = Results(tmp_path / "store.db").curves
+    assert curves["np"].iloc[0] == 0.5
+    assert curves["list"].iloc[0] == [1, 2]
+    assert curves["nan"].isna().all()

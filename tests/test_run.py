@@ -1,0 +1,291 @@
+"""Searches on a real Ray through a real tune.Tuner."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import trainings
+from ray import tune
+
+import raynas
+from raynas.results.results import Results
+from raynas.run.launch import SearchFailed, experiments
+from raynas.run.schedulers import SCHEDULERS
+from raynas.searchers import SEARCHERS
+from raynas.tables import InputError
+
+LINE = {"x": tune.uniform(0.0, 1.0)}
+GENOMES = {
+    "architecture": raynas.Genome(layers=[4, 5], filters=[5, 12], kernels=[1, 3], reductions=2),
+    "lr": tune.loguniform(1e-3, 1e-2),
+}
+
+
+@pytest.fixture(autouse=True)
+def _ray(ray_here):
+    """Every test here places trials."""
+
+
+def go(tmp_path, function=trainings.parabola, space=LINE, **settings):
+    given = {"objective": "score", "trials": 6, "home": tmp_path, "progress": False, "name": "test"} | settings
+    return raynas.search(space, function, **given)
+
+
+@pytest.mark.parametrize("search", sorted(SEARCHERS))
+def test_every_searcher_runs(tmp_path, search):
+    results = go(tmp_path, search=search, space={**LINE, "k": tune.choice(["a", "b"])})
+    assert results.trials["state"].tolist() == ["done"] * 6
+    assert len(results.curves) == 18
+    assert results.best()["fitness"].iloc[0] == results.trials["score"].max()
+    assert results.experiment["ended"] == "all 6 trials are done"
+    assert results.trials["node"].notna().all()
+
+
+def test_networks_are_designed_and_trained(tmp_path):
+    results = raynas.search(
+        GENOMES, data="fashion_mnist_mini", search="random", trials=4, epochs=2, home=tmp_path, progress=False, keep=1
+    )
+    frame = results.trials
+    assert frame["state"].tolist() == ["done"] * 4
+    assert (frame["epochs"] == 2).all()
+    assert frame["params"].between(1000, 20000).all()
+    assert frame["val_accuracy"].equals(frame["fitness"].rename("val_accuracy"))
+    assert frame["train_loss"].nunique() == 4  # sampled values are applied
+    assert results.experiment["data"]["split"]["validation"] == 500
+    assert len(results.experiment["data"]["split"]["validation_indices"]) == 500
+    network = raynas.model(results)
+    _check_weights(network, results)
+    with pytest.raises(InputError, match="no weights were kept"):
+        raynas.model(results, int(frame.sort_values("fitness")["number"].iloc[0]))
+
+
+def _check_weights(network, results):
+    """The model handed back has the accuracy that the table says."""
+    import torch
+
+    from raynas.data import load
+    from raynas.data.batches import Batches
+    from raynas.train.fit import evaluate
+    from raynas.train.recipe import Recipe
+
+    data = load("fashion_mnist_mini")
+    batches = Batches(data.validation, data.mean, data.std, torch.device("cpu"))
+    _, accuracy = evaluate(network.to(memory_format=torch.channels_last), batches, Recipe())
+    assert accuracy == pytest.approx(results.best()["fitness"].iloc[0], abs=0.005)
+
+
+@pytest.mark.parametrize("stop", sorted(SCHEDULERS))
+def test_every_scheduler_runs(tmp_path, stop):
+    options = {"asha": {"max_epochs": 9}, "hyperband": {"max_epochs": 9}, "pbt": {"interval": 3}}
+    space = {**LINE, "lr": tune.loguniform(1e-3, 1e-1)}
+    results = go(
+        tmp_path, trainings.levels, space, trials=9, stop={"name": stop, **options.get(stop, {})}, search="random"
+    )
+    states = results.trials["state"].value_counts().to_dict()
+    assert set(states) <= {"done", "stopped"}
+    assert sum(states.values()) == 9
+    curves = results.curves
+    assert not curves.duplicated(["number", "epoch"]).any()
+    if stop in ("none", "pbt"):
+        assert states == {"done": 9}
+        assert (curves.groupby("number")["epoch"].max() == 9).all()
+    else:
+        assert states.get("stopped", 0) >= 1
+        assert results.trials.set_index("number")["x"].idxmax() in results.best(1)["number"].tolist() or stop != "none"
+    if stop == "pbt":
+        assert curves.groupby("number")["lr"].nunique().max() > 1  # hyperparameters changed on the way
+
+
+def test_a_third_party_searcher_drives_it(tmp_path):
+    results = go(tmp_path, search="ray.tune.search.optuna:OptunaSearch", seed=1)
+    assert results.trials["state"].tolist() == ["done"] * 6
+    assert json.loads(results.trials["origin"].iloc[0])["operator"] == "OptunaSearch"
+
+
+def test_failures_are_rows_of_their_kind(tmp_path):
+    results = go(tmp_path, trainings.uneven, search={"name": "grid", "points": 12}, trials=12)
+    frame = results.trials
+    kinds = {(row.x < 0.25, row.x < 0.5, row.x < 0.6): row.failure for row in frame.itertuples()}
+    assert kinds == {
+        (True, True, True): "error",
+        (False, True, True): "diverged",
+        (False, False, True): "oom",
+        (False, False, False): None,
+    }
+    assert "RuntimeError: small x" in frame[frame["failure"] == "error"]["error"].iloc[0]
+    assert frame[frame["failure"].notna()]["fitness"].isna().all()
+
+
+def test_a_broken_function_ends_the_search_at_once(tmp_path):
+    with pytest.raises(SearchFailed, match="KeyError: 'no such thing'"):
+        go(tmp_path, trainings.broken, trials=30)
+    frame = Results(tmp_path / "test" / "store.db").trials
+    assert (frame["state"] == "failed").sum() == 3
+    assert len(frame) <= 5
+
+
+def test_a_missing_metric_names_the_nearest(tmp_path):
+    with pytest.raises(SearchFailed, match="Did you mean 'scored'"):
+        go(tmp_path, trainings.wrong_metric)
+
+
+def test_a_killed_process_costs_an_attempt_not_the_trial(tmp_path):
+    space = {**LINE, "marks": str(tmp_path)}
+    results = go(tmp_path / "home", trainings.dies_once, space, trials=2)
+    assert results.trials["state"].tolist() == ["done", "done"]
+    assert results.trials["attempt"].tolist() == [2, 2]
+
+
+def test_the_same_name_and_spec_goes_on_another_spec_is_refused(tmp_path):
+    first = go(tmp_path)
+    assert go(tmp_path).trials["ended"].tolist() == first.trials["ended"].tolist()  # nothing ran again
+    with pytest.raises(InputError, match="exists with another spec .*seed"):
+        go(tmp_path, seed=5)
+    with pytest.raises(InputError, match="budget.trials"):
+        go(tmp_path, trials=9)
+    assert len(raynas.resume("test", trainings.parabola, trials=9, home=tmp_path, progress=False).trials) == 9
+
+
+def test_names_are_made_and_never_taken_twice(tmp_path):
+    for _ in range(2):
+        go(tmp_path, trainings.once, name=None, trials=2)
+    assert experiments(tmp_path) == ["space-once-regularized-evolution-0", "space-once-regularized-evolution-0-2"]
+
+
+def test_more_than_there_is_is_refused_before_anything_is_written(tmp_path):
+    for resources in ({"cpu": 64}, {"gpu": 1}):
+        with pytest.raises(InputError, match="this Ray has"):
+            go(tmp_path, **resources)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_search_never_sees_the_test_split():
+    from raynas.data import load
+    from raynas.data.store import fetch, share
+
+    data = load("fashion_mnist_mini")
+    there = fetch(share(data))
+    assert there.test is None
+    assert len(there.train) == 4500
+    assert (there.validation.images == data.validation.images).all()
+
+
+SCRIPT = """
+import sys, trainings, raynas
+from ray import tune
+space = {"x": tune.choice([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]), "journal": sys.argv[1]}
+raynas.search(space, trainings.endless, objective="score", search="random", trials=7, home=sys.argv[2], name="killed",
+              stop={"name": "asha", "max_epochs": 20, "grace": 15}, progress=False)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_driver_resumes_and_runs_nothing_twice(tmp_path, how):
+    """kill -9 (or Ctrl-C) of the driver in the middle of a real search; then resume."""
+    journal, home = tmp_path / "journal", tmp_path / "home"
+    here = Path(__file__).parent
+    driver = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(journal), str(home)],
+        env={**os.environ, "PYTHONPATH": str(here)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    store = home / "killed" / "store.db"
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        if store.is_file():
+            frame = Results(store).trials
+            ended = frame["state"].isin(["done", "stopped"]).sum()
+            if ended >= 2 and (frame["state"] == "running").any():
+                break
+        time.sleep(0.05)
+    driver.send_signal(how)
+    code = driver.wait(60)
+    assert code == -signal.SIGKILL if how == signal.SIGKILL else code != 0
+    time.sleep(1.0)  # its workers notice
+    before = Results(store).trials.set_index("number")
+    finished = before[before["state"].isin(["done", "stopped"])]
+    assert 2 <= len(finished) < 7
+    after = raynas.resume("killed", trainings.endless, home=home, progress=False)
+    frame = after.trials.set_index("number")
+    own = frame[frame["duplicate_of"].isna()]
+    assert len(own) == 7
+    assert frame["state"].isin(["done", "stopped"]).all()
+    for column in ("fitness", "epochs", "ended", "attempt", "x"):
+        assert frame.loc[finished.index, column].equals(finished[column]), column
+    trained = [tuple(line.split()) for line in journal.read_text().splitlines()]
+    epochs_of = {x: [int(epoch) for other, epoch in trained if other == x] for x, _ in trained}
+    for number, row in finished.iterrows():  # 0 finished trials ran again
+        assert epochs_of[str(row["x"])] == list(range(1, int(row["epochs"]) + 1)), number
+    for x, epochs in epochs_of.items():  # an interrupted one went on from its checkpoint: at most one epoch is repeated
+        assert len(epochs) - len(set(epochs)) <= 1, x
+    whole = raynas.search(
+        {"x": tune.choice([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]), "journal": str(tmp_path / "other")},
+        trainings.endless, objective="score", search="random", trials=7, home=home, name="whole",
+        stop={"name": "asha", "max_epochs": 20, "grace": 15}, progress=False,
+    )  # fmt: skip
+    assert whole.trials["x"].tolist() == after.trials["x"].tolist()
+
+
+def test_one_driver_an_experiment(tmp_path):
+    import fcntl
+
+    go(tmp_path, trainings.once, trials=2)
+    with open(tmp_path / "test" / "driver.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="running in another process"):
+            raynas.resume("test", trainings.once, trials=4, home=tmp_path, progress=False)
+
+
+def test_a_resumed_network_ends_bit_identical(tmp_path):
+    """Interrupt a training after its first epoch by hand, as a kill does, and resume it through Ray."""
+    settings = {
+        "data": "fashion_mnist_mini",
+        "search": "random",
+        "trials": 1,
+        "epochs": 3,
+        "progress": False,
+        "home": tmp_path,
+    }
+    whole = raynas.search(GENOMES, **settings, name="whole")
+    cut = raynas.search(GENOMES, **settings, name="cut", training={"epochs": 3})
+    assert cut.trials["fitness"].tolist() == whole.trials["fitness"].tolist()
+    from raynas.data import load
+    from raynas.data.store import share
+    from raynas.train.network import NetworkTraining
+    from raynas.train.share import Share
+
+    row = whole.experiment["spec"]
+    config = {name: whole.trials[name].iloc[0] for name in GENOMES}
+    training = NetworkTraining(share(load("fashion_mnist_mini")), row["training"], save_every_s=0.0)
+    seed, folder = int(whole.trials["seed"].iloc[0]), tmp_path / "checkpoint"
+    reports = training(config, folder, seed, Share(1.0))
+    next(reports)
+    next(reports)
+    del reports  # the process dies
+    again = list(training(config, folder, seed, Share(1.0)))
+    assert again[0]["again"]
+    assert [report["epoch"] for report in again] == [2, 3]
+    assert again[-1]["val_loss"] == whole.trials["val_loss"].iloc[0]
+    assert again[-1]["finished"]
+
+
+def test_a_damaged_checkpoint_starts_over(tmp_path):
+    from raynas.data import load
+    from raynas.data.store import share
+    from raynas.train.network import NetworkTraining
+    from raynas.train.share import Share
+
+    config = {"architecture": "NC 5 3 relu;RC 5 3 relu;RC 5 3 relu;FL relu"}
+    training = NetworkTraining(share(load("fashion_mnist_mini")), {"epochs": 2}, save_every_s=0.0)
+    first = list(training(config, tmp_path, 0, Share(1.0)))
+    next(tmp_path.glob("*.safetensors")).write_bytes(b"damaged")
+    again = list(training(config, tmp_path, 0, Share(1.0)))
+    assert [report["epoch"] for report in again] == [1, 2]
+    assert again[-1]["val_loss"] == first[-1]["val_loss"]

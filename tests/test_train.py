@@ -1,0 +1,273 @@
+"""Training: a generator that learns, resumes bit-identically and says when it diverges."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raynas.data import load
+from raynas.data.batches import Batches
+from raynas.models import build
+from raynas.objectives import Diverged
+from raynas.settings import check
+from raynas.tables import InputError
+from raynas.train.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
+from raynas.train.fit import Progress, evaluate, fit, hits, loss_of, make_optimizer
+from raynas.train.recipe import SCHEDULES, Recipe, recipe_for
+
+CPU = torch.device("cpu")
+GENOME = {"architecture": "NC 8 3 swish;RC 8 3 swish;RC 16 3 swish;FL swish"}
+DROPOUT = {"model": "simple_cnn", "conv_layers": 2, "hidden": 16, "dropout": 0.5}
+SMALL = Recipe(epochs=3, batch_size=100, lr=5e-3, precision="float32")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load("fashion_mnist_mini")
+
+
+@pytest.fixture(scope="module")
+def batches(data):
+    few = replace(data.train, images=data.train.images[:1000], labels=data.train.labels[:1000])
+    return tuple(Batches(part, data.mean, data.std, CPU) for part in (few, data.validation))
+
+
+def network(config=GENOME, seed=0):
+    torch.manual_seed(seed)
+    return build(config, (1, 28, 28), 10).to(memory_format=torch.channels_last)
+
+
+def test_learns_real_images(batches):
+    plain = {**DROPOUT, "dropout": 0.0}
+    reports = list(fit(network(plain), *batches, replace_recipe(epochs=4), Progress(), seed=0))
+    assert len(reports) == 4
+    assert reports[-1]["val_accuracy"] > 0.6
+    assert reports[-1]["train_loss"] < reports[0]["train_loss"]
+    assert set(reports[0]) == {"train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr_last", "images_per_s"}
+
+
+def replace_recipe(**changes):
+    return SMALL.model_copy(update=changes)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_optimizer_and_precision_lowers_the_loss(batches, optimizer, precision):
+    recipe = replace_recipe(optimizer=optimizer, precision=precision, epochs=2, lr=0.05 if optimizer == "sgd" else 5e-3)
+    first, last = fit(network(), *batches, recipe, Progress(), seed=0)
+    assert last["train_loss"] < first["train_loss"] < 2.4
+
+
+@pytest.mark.parametrize("config", [GENOME, DROPOUT], ids=["genome", "dropout"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_resumed_training_is_bit_identical(batches, tmp_path, config, optimizer):
+    recipe = replace_recipe(optimizer=optimizer, augment="strong", precision="auto")
+    whole = network(config)
+    expected = list(fit(whole, *batches, recipe, Progress(), seed=5))
+
+    part, progress = network(config), Progress()
+    training = fit(part, *batches, recipe, progress, seed=5)
+    next(training)
+    save_checkpoint(tmp_path, part, progress)
+    torch.rand(7)  # a resumed process has another history
+    again = network(config, seed=99)
+    resumed = load_checkpoint(tmp_path, again, make_optimizer(again, recipe))
+    assert resumed.epoch == 1
+    rest = list(fit(again, *batches, recipe, resumed, seed=5))
+
+    def timeless(reports):
+        return [{name: value for name, value in report.items() if name != "images_per_s"} for report in reports]
+
+    assert timeless(rest) == timeless(expected[1:])
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_seed_decides_order_augmentation_and_dropout(batches):
+    recipe = replace_recipe(epochs=1, augment="strong")
+    losses = [next(fit(network(DROPOUT), *batches, recipe, Progress(), seed))["train_loss"] for seed in (1, 1, 2)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_fit_leaves_the_global_generator_alone(batches):
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    next(fit(network_with_own_seed(), *batches, replace_recipe(epochs=1), Progress(), seed=0))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def network_with_own_seed():
+    with torch.random.fork_rng():
+        return network(DROPOUT)
+
+
+@pytest.mark.parametrize(
+    ("field", "one", "other"),
+    [
+        ("lr", 1e-3, 1e-2),
+        ("weight_decay", 0.0, 0.5),
+        ("optimizer", "adam", "sgd"),
+        ("schedule", "constant", "one-cycle"),
+        ("label_smoothing", 0.0, 0.2),
+        ("clip", None, 0.01),
+        ("batch_size", 50, 100),
+        ("augment", "none", "standard"),
+        ("momentum", 0.0, 0.9),
+    ],
+)
+def test_every_field_of_the_recipe_is_applied(batches, field, one, other):
+    base = {"optimizer": "sgd"} if field in ("momentum", "clip") else {}
+    losses = []
+    for value in (one, other):
+        recipe = recipe_for({**SMALL.model_dump(), **base, "epochs": 2}, {field: value})
+        losses.append(list(fit(network(), *batches, recipe, Progress(), seed=0))[-1]["train_loss"])
+    assert losses[0] != losses[1]
+
+
+def test_divergence_is_said(batches):
+    recipe = replace_recipe(optimizer="sgd", lr=1e6, schedule="constant")
+    with pytest.raises(Diverged, match="loss is"):
+        list(fit(network(), *batches, recipe, Progress(), seed=0))
+
+
+@given(st.floats(0, 1, exclude_max=True))
+def test_schedules_stay_between_nothing_and_the_peak(progress):
+    for name, schedule in SCHEDULES.items():
+        assert 0 <= schedule(progress) <= 1 + 1e-12, name
+
+
+def test_schedules_closed_form():
+    recipe = Recipe(lr=0.2, schedule="cosine")
+    assert [recipe.lr_at(step, 4) for step in (0, 2)] == pytest.approx([0.2, 0.1])
+    cycle = Recipe(lr=0.2, schedule="one-cycle")
+    assert cycle.lr_at(0, 100) == pytest.approx(0.2 / 25)
+    assert cycle.lr_at(30, 100) == pytest.approx(0.2)
+    assert Recipe(lr=0.2, schedule="constant").lr_at(99, 100) == 0.2
+
+
+def test_losses_and_hits_against_closed_forms():
+    logits, labels = torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1])
+    assert float(loss_of(logits, labels)) == pytest.approx((np.log(1 + np.exp(-2)) + np.log(2)) / 2, rel=1e-6)
+    assert int(hits(torch.tensor([[2.0, 0.0], [1.0, 0.0]]), labels)) == 1
+    many = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    assert float(loss_of(torch.zeros(2, 2), many)) == pytest.approx(np.log(2), rel=1e-6)
+    assert float(hits(torch.tensor([[3.0, -3.0], [3.0, -3.0]]), many)) == pytest.approx(1.5)
+
+
+def test_evaluate_equals_a_plain_loop(data):
+    model, batch = network().eval(), Batches(data.validation, data.mean, data.std, CPU)
+    loss, accuracy = evaluate(model, batch, SMALL)
+    images = (torch.from_numpy(data.validation.images).float() - torch.tensor(data.mean).float()) / torch.tensor(
+        data.std
+    ).float()
+    with torch.no_grad():
+        logits = model(images.permute(0, 3, 1, 2))
+    labels = torch.from_numpy(data.validation.labels)
+    assert loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-4)
+    assert accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()), abs=1e-6)
+
+
+def test_batches_hold_every_image_once_in_an_order_of_seed_and_epoch(data):
+    batch = Batches(data.validation, data.mean, data.std, CPU)
+
+    def labels(seed, epoch):
+        return torch.cat([labels for _, labels in batch.epoch(64, seed, epoch)]).tolist()
+
+    assert sorted(labels(0, 0)) == sorted(data.validation.labels.tolist())
+    assert labels(0, 0) == labels(0, 0) != labels(0, 1)
+    assert labels(0, 0) != labels(1, 0)
+    images = torch.cat([images for images, _ in batch.in_order(64)])
+    assert images.shape == (len(data.validation), 1, 28, 28)
+    assert abs(float(images.mean())) < 0.1
+    assert 0.9 < float(images.std()) < 1.1
+
+
+def test_a_last_batch_of_one_is_left_out(data):
+    few = replace(data.train, images=data.train.images[:65], labels=data.train.labels[:65])
+    assert len(list(Batches(few, data.mean, data.std, CPU).epoch(64, 0, 0))) == 1
+
+
+# -- checkpoints ---------------------------------------------------------------------------------------------------
+
+
+def saved(tmp_path):
+    model = network()
+    save_checkpoint(
+        tmp_path, model, Progress(epoch=2, metrics={"val_loss": 0.5}, optimizer=make_optimizer(model, SMALL))
+    )
+    return model
+
+
+def test_checkpoints_round_trip_and_keep_one_file(tmp_path):
+    model = saved(tmp_path)
+    save_checkpoint(tmp_path, model, Progress(epoch=3, metrics={"val_loss": 0.4}))
+    other = network(seed=1)
+    progress = load_weights(tmp_path, other)
+    assert (progress.epoch, progress.metrics) == (3, {"val_loss": 0.4})
+    assert all(
+        torch.equal(one, two) for one, two in zip(model.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.json", "epoch-3.safetensors"]
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+    saved(tmp_path)
+    path = next(tmp_path.glob("*.safetensors"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="checksum"):
+        load_weights(tmp_path, network())
+
+
+def test_a_save_cut_short_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    saved(tmp_path)
+    import raynas.train.checkpoint as module
+
+    written = []
+
+    def cut(path, content):
+        written.append(path)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_write", cut)
+    with pytest.raises(OSError, match="No space"):
+        save_checkpoint(tmp_path, network(seed=2), Progress(epoch=9))
+    assert written
+    assert load_weights(tmp_path, network()).epoch == 2
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    saved(tmp_path)
+    with pytest.raises(CheckpointError, match="another network"):
+        load_weights(tmp_path, network(DROPOUT))
+
+
+def test_a_checkpoint_names_no_file_outside_its_folder(tmp_path):
+    saved(tmp_path)
+    index = json.loads((tmp_path / "checkpoint.json").read_text())
+    (tmp_path / "checkpoint.json").write_text(json.dumps({**index, "tensors": "../../etc/passwd"}))
+    with pytest.raises(CheckpointError, match="cannot read"):
+        load_weights(tmp_path, network())
+
+
+@pytest.mark.parametrize(
+    ("given_", "said"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"lr": -1.0}, "lr"),
+        ({"lr": float("nan")}, "lr"),
+        ({"optimizer": "adm"}, "optimizer"),
+        ({"augment": "standart"}, "Did you mean 'standard'"),
+        ({"batchsize": 3}, "Did you mean 'batch_size'"),
+        ({"batch_size": "128"}, "batch_size"),
+    ],
+)
+def test_a_wrong_recipe_is_refused(given_, said):
+    with pytest.raises(InputError, match=said):
+        check(Recipe, given_, "training")

@@ -1,0 +1,77 @@
+"""Training functions that tests run in trial processes."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def parabola(config):
+    """Three epochs, better and better; best at x = 0.3."""
+    for epoch in range(1, 4):
+        yield {"score": -((config["x"] - 0.3) ** 2) - 1 / epoch}
+
+
+def once(config):
+    yield {"score": config["x"]}
+
+
+def endless(config, checkpoint):
+    """Counts epochs up to 20 through its checkpoint folder; notes every epoch it trains."""
+    state = checkpoint / "state.json"
+    epoch = json.loads(state.read_text())["epoch"] if state.exists() else 0
+    while epoch < 20:
+        epoch += 1
+        with open(config["journal"], "a") as file:
+            file.write(f"{config['x']} {epoch}\n")
+        time.sleep(0.05)
+        state.write_text(json.dumps({"epoch": epoch}))
+        yield {"epoch": epoch, "score": config["x"] * epoch}
+
+
+def levels(config, checkpoint):
+    """Nine epochs through a checkpoint, score = x + epoch / 100."""
+    state = checkpoint / "epoch"
+    epoch = int(state.read_text()) if state.exists() else 0
+    for number in range(epoch + 1, 10):
+        state.write_text(str(number))
+        yield {"epoch": number, "score": config["x"] + number / 100, "lr": config.get("lr", 0.0)}
+
+
+def nine(config):
+    for epoch in range(1, 10):
+        yield {"score": config["x"] + epoch / 100}
+
+
+def broken(config):
+    yield {"score": 0.0}
+    raise KeyError("no such thing")
+
+
+def uneven(config):
+    """Fails in a different way for each third of x."""
+    if config["x"] < 0.25:
+        raise RuntimeError("small x")
+    if config["x"] < 0.5:
+        yield {"score": float("nan")}
+    if config["x"] < 0.6:
+        raise MemoryError("no room")
+    yield {"score": config["x"]}
+
+
+def dies_once(config, checkpoint):
+    """Its process is killed in the first attempt."""
+    mark = Path(config["marks"]) / str(config["x"])
+    if not mark.exists():
+        mark.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    yield {"score": config["x"]}
+
+
+def wrong_metric(config):
+    yield {"scored": 1.0}
+
+
+def plain(config):
+    return {"score": 1.0}
