@@ -26,6 +26,19 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader that also reads `1e-4` as a number (YAML 1.1 wants `1.0e-4`)."""
 
 
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    """A mapping in which no key stands twice: the first would be lost."""
+    loader.flatten_mapping(node)
+    found: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str | int | float | bool | None) or key in found:
+            raise yaml.YAMLError(f"the key {key!r} stands twice or is no plain value,{key_node.start_mark}")
+        found[key] = loader.construct_object(value_node, deep=True)
+    return found
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d[\d_]*\.[\d_]*|\.\d[\d_]*|\d[\d_]*)([eE][-+]?\d+)$"),

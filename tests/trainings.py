@@ -34,7 +34,7 @@ def levels(config, checkpoint):
     """Nine epochs through a checkpoint, score = x + epoch / 100."""
     state = checkpoint / "epoch"
     epoch = int(state.read_text()) if state.exists() else 0
-    for number in range(epoch + 1, 10):
+    for number in range(max(epoch, 1), 10):
         state.write_text(str(number))
         yield {"epoch": number, "score": config["x"] + number / 100, "lr": config.get("lr", 0.0)}
 

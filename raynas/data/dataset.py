@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+CHUNK = 2**20  # pixels at a time: NumPy counts bytes as int64, whole sets at once would take eight times their size
+
 
 @dataclass(frozen=True)
 class Split:
@@ -46,14 +48,16 @@ class Dataset:
     @cached_property
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
         images = self.train.images
-        if images.dtype != np.uint8:
-            return images.mean(axis=(0, 1, 2), dtype=np.float64), images.std(axis=(0, 1, 2), dtype=np.float64)
-        levels = np.arange(256)
-        shares = [
-            np.bincount(images[..., c].ravel(), minlength=256) / images[..., c].size for c in range(images.shape[-1])
-        ]
-        mean = np.array([share @ levels for share in shares])
-        return mean, np.sqrt(np.array([share @ levels**2 for share in shares]) - mean**2)
+        step = max(1, CHUNK // (images.shape[1] * images.shape[2]))
+        chunks = [images[first : first + step] for first in range(0, len(images), step)]
+        if images.dtype == np.uint8:
+            counts = np.sum([_histogram(chunk) for chunk in chunks], axis=0)
+            shares, levels = counts / counts.sum(axis=1, keepdims=True), np.arange(256)
+            mean = shares @ levels
+            return mean, np.sqrt((shares * (levels - mean[:, None]) ** 2).sum(axis=1))
+        pixels = images.size // images.shape[-1]
+        mean = np.sum([chunk.sum(axis=(0, 1, 2), dtype=np.float64) for chunk in chunks], axis=0) / pixels
+        return mean, np.sqrt(np.sum([((chunk - mean) ** 2).sum(axis=(0, 1, 2)) for chunk in chunks], axis=0) / pixels)
 
     @property
     def mean(self) -> np.ndarray:
@@ -63,8 +67,13 @@ class Dataset:
     @property
     def std(self) -> np.ndarray:
         """(C,), of the training split; 1 for a channel that never changes."""
-        std = self._moments[1]
-        return np.where(std > 1e-6, std, 1.0)
+        mean, std = self._moments
+        return np.where(std > 1e-9 * np.abs(mean), std, 1.0)  # a constant's std is rounding: 1e-16 of it, not 0
+
+
+def _histogram(images: np.ndarray) -> np.ndarray:
+    """(C, 256): how often each level stands in each channel of uint8 images."""
+    return np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])])
 
 
 def digest_of(arrays: dict[str, np.ndarray]) -> str:

@@ -1,10 +1,14 @@
-"""Datasets from the libraries that own them."""
+"""Datasets from the libraries that own them, kept as NAME.npz."""
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from raynas.tables import InputError
 
 MEDMNIST_2D = (
     "pathmnist", "chestmnist", "dermamnist", "octmnist", "pneumoniamnist", "retinamnist", "breastmnist", "bloodmnist",
@@ -41,6 +45,20 @@ SOURCES: dict[str, Callable[[str, Path], dict[str, np.ndarray]]] = {
 }
 
 
-def download(name: str, root: Path) -> dict[str, np.ndarray]:
-    """The arrays of a dataset in MedMNIST's layout; `root` is a folder for the library's own files."""
-    return SOURCES[name](name, root)
+def download(name: str, folder: Path) -> Path:
+    """Fetch a dataset and keep it in `folder` as NAME.npz in MedMNIST's layout: whole or not at all."""
+    target = folder / f"{name}.npz"
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
+            raw, fresh = Path(scratch) / "raw", Path(scratch) / target.name
+            raw.mkdir()  # apart from `fresh`: medmnist's own file is called NAME.npz too
+            arrays: dict[str, Any] = SOURCES[name](name, raw)
+            np.savez_compressed(fresh, **arrays)
+            os.replace(fresh, target)
+    except Exception as error:  # the libraries raise whatever their network code raises
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[0].rstrip(".") if lines else type(error).__name__
+        raise InputError(
+            f"cannot download '{name}': {reason}. Put {name}.npz (MedMNIST's layout) into '{folder}'"
+        ) from error
+    return target

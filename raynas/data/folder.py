@@ -7,42 +7,52 @@ from typing import Any
 
 import numpy as np
 
-from raynas.data.split import stratified
-from raynas.rng import stream
 from raynas.tables import InputError
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 PARTS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test", "testing")}
-TEST_SHARE = 0.15  # set aside where the folder brings no test split
+GREY = ("L", "1", "I;16", "I;16B", "I;16L")
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The folders directly in `folder`, in order."""
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _images(folder: Path) -> list[Path]:
+    """The image files of a class, in order; hidden ones are what macOS leaves beside the real ones."""
+    files = (file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS)
+    return sorted(file for file in files if not file.name.startswith("."))
 
 
 def _folders(root: Path) -> dict[str, Path]:
     """The split folders of `root`; only "train", itself, where it holds classes directly."""
-    there = {child.name.lower(): child for child in root.iterdir() if child.is_dir() and not child.name.startswith(".")}
-    found = {part: there[name] for part, names in PARTS.items() for name in names if name in there}
-    return found if "train" in found else {"train": root}
+    there = {child.name.lower(): child for child in _inside(root)}
+    named = {part: there[name] for part, names in PARTS.items() for name in names if name in there}
+    found = {part: folder for part, folder in named.items() if _inside(folder)}  # a class may be called "train"
+    if found and "train" not in found:
+        raise InputError(f"'{root}' has {' and '.join(folder.name for folder in found.values())} but no train folder")
+    return found or {"train": root}
 
 
 def _files(folder: Path, classes: list[str]) -> list[tuple[Path, int]]:
     """The image files of every class, in order."""
-    strangers = [child.name for child in sorted(folder.iterdir()) if child.is_dir() and child.name not in classes]
-    strangers = [name for name in strangers if not name.startswith(".")]
+    strangers = [child.name for child in _inside(folder) if child.name not in classes]
     if strangers:
         raise InputError(f"'{folder}' has class folders that train has not: {', '.join(strangers)}")
     found = []
     for label, name in enumerate(classes):
         if (folder / name).is_dir():
-            found += [(file, label) for file in sorted((folder / name).rglob("*")) if file.suffix.lower() in ENDINGS]
+            found += [(file, label) for file in _images(folder / name)]
+    if not found:
+        raise InputError(f"'{folder}' holds no images ({', '.join(ENDINGS)})")
     return found
 
 
 def _classes(folder: Path) -> list[str]:
-    classes = sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    classes = [child.name for child in _inside(folder)]
     if not classes:
         raise InputError(f"'{folder}' holds no class folders; it must read CLASS/image.png or train/CLASS/image.png")
-    for name in classes:
-        if not any(file.suffix.lower() in ENDINGS for file in (folder / name).rglob("*")):
-            raise InputError(f"the class folder '{folder / name}' holds no images ({', '.join(ENDINGS)})")
     if len(classes) == 1:
         raise InputError(f"'{folder}' has one class only ('{classes[0]}'); classification needs two")
     return classes
@@ -63,8 +73,10 @@ def _headers(files: list[Path]) -> tuple[Counter[tuple[int, int]], bool]:
     grey = True
     for path in files:
         with _open(path) as image:
+            if image.mode in ("I", "F"):  # black and white could be any two numbers
+                raise InputError(f"'{path}' has 32 bits a pixel; save it with 8 or 16")
             sizes[image.size] += 1
-            grey &= image.mode in ("L", "1", "I;16")
+            grey &= image.mode in GREY
     return sizes, grey
 
 
@@ -73,8 +85,13 @@ def _decode(path: Path, mode: str, size: tuple[int, int]) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        image = _open(path).convert(mode)
-    except (OSError, SyntaxError, ValueError) as error:
+        with _open(path) as file:
+            # Pillow would clip 16 bits at 255, which leaves a white image
+            deep = file.mode.startswith("I;16")
+            image = (Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)) if deep else file).convert(mode)
+    except InputError:
+        raise
+    except Exception as error:
         raise InputError(f"cannot read the image '{path}': {error}") from error
     if image.size != size:
         image = ImageOps.fit(image, size, Image.Resampling.BILINEAR)
@@ -82,16 +99,36 @@ def _decode(path: Path, mode: str, size: tuple[int, int]) -> np.ndarray:
 
 
 def _free_bytes() -> int:
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    """Memory that can be had: the page cache counts, and a container's limit caps it."""
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit, meminfo = Path("/sys/fs/cgroup/memory.max"), Path("/proc/meminfo")
+    if meminfo.is_file():
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    if limit.is_file() and (text := limit.read_text().strip()) != "max":
+        free = min(free, int(text))
+    return free
 
 
-def read_folder(
-    root: Path, image_size: int | None, seed: int
-) -> tuple[dict[str, np.ndarray], tuple[str, ...], dict[str, Any]]:
+def _check_memory(root: Path, count: int, size: tuple[int, int], channels: int) -> None:
+    needed, free = count * size[0] * size[1] * channels, _free_bytes()
+    if needed > free / 2:
+        fits = int((free / 2 / (count * channels)) ** 0.5)
+        raise InputError(
+            f"'{root}' would take {needed / 2**30:.1f} GiB at {size[0]}x{size[1]}, "
+            f"more than half of the free memory; give a smaller image_size (at most {fits} fits)"
+        )
+
+
+def read_folder(root: Path, image_size: int | None) -> tuple[dict[str, np.ndarray], tuple[str, ...], dict[str, Any]]:
     """The arrays of a folder in MedMNIST's layout, the class names, and what was done to them."""
     folders = _folders(root)
     classes = _classes(folders["train"])
     listed = {part: _files(folder, classes) for part, folder in folders.items()}
+    seen = {label for _, label in listed["train"]}
+    empty = [str(folders["train"] / name) for label, name in enumerate(classes) if label not in seen]
+    if empty:
+        raise InputError(f"the class folder '{empty[0]}' holds no images ({', '.join(ENDINGS)})")
     files = [file for part in listed.values() for file, _ in part]
     sizes, grey = _headers(files)
     note: dict[str, Any] = {}
@@ -105,12 +142,7 @@ def read_folder(
     if sizes.keys() != {size}:
         note["resized_to"] = list(size)
     mode = "L" if grey else "RGB"
-    needed = len(files) * size[0] * size[1] * len(mode)
-    if needed > _free_bytes() / 2:
-        raise InputError(
-            f"'{root}' would take {needed / 2**30:.1f} GiB at {size[0]}x{size[1]}, "
-            "more than half of the free memory; give a smaller image_size"
-        )
+    _check_memory(root, len(files), size, len(mode))
     arrays = {}
     for part, entries in listed.items():
         images = np.empty((len(entries), size[1], size[0], len(mode)), np.uint8)
@@ -118,9 +150,4 @@ def read_folder(
             images[index] = _decode(file, mode, size)
         arrays[f"{part}_images"] = images
         arrays[f"{part}_labels"] = np.array([label for _, label in entries], np.int64)
-    if "test" not in folders:
-        kept, held = stratified(arrays["train_labels"], TEST_SHARE, stream(seed, 1))
-        arrays["test_images"], arrays["test_labels"] = arrays["train_images"][held], arrays["train_labels"][held]
-        arrays["train_images"], arrays["train_labels"] = arrays["train_images"][kept], arrays["train_labels"][kept]
-        note["test"] = f"{TEST_SHARE:.0%} set aside by seed {seed}"
     return arrays, tuple(classes), note

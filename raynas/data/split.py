@@ -8,6 +8,8 @@ import numpy as np
 from raynas.rng import stream
 from raynas.tables import InputError
 
+TEST_SHARE = 0.15  # set aside where a folder of images brings no test split
+
 
 def stratified(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Indices (kept, held out), both sorted: `fraction` of each class is held out, at least one and never all of a class
@@ -22,10 +24,13 @@ def stratified(labels: np.ndarray, fraction: float, rng: np.random.Generator) ->
     return np.setdiff1d(np.arange(len(labels), dtype=np.int64), held), held
 
 
-def validation_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Indices of train and validation and the record of the split that is stored with the experiment."""
+def check_share(fraction: float) -> None:
     if not 0 < fraction < 1:
         raise InputError(f"validation is the share of train that is set aside, between 0 and 1, got {fraction}")
+
+
+def validation_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Indices of train and validation and the record of the split that is stored with the experiment."""
     kept, held = stratified(labels, fraction, stream(seed, 0))
     if not len(held):
         raise InputError(f"{len(labels)} training images leave none for validation")
@@ -33,7 +38,23 @@ def validation_split(labels: np.ndarray, fraction: float, seed: int) -> tuple[np
         "origin": "stratified",
         "fraction": fraction,
         "seed": seed,
-        "sha256": hashlib.sha256(held.tobytes()).hexdigest(),
+        "sha256": _sha256(held),
         "validation_indices": held.tolist(),
     }
     return kept, held, record
+
+
+def set_test_aside(arrays: dict[str, np.ndarray], seed: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """`arrays` with a stratified share of train as test, and the record of it."""
+    images, labels = arrays["train_images"], arrays["train_labels"]
+    kept, held = stratified(labels, TEST_SHARE, stream(seed, 1))
+    if not len(held):
+        raise InputError(f"{len(labels)} images, one a class, leave none for a test split")
+    parted = {"test_images": images[held], "test_labels": labels[held]}
+    parted |= {"train_images": images[kept], "train_labels": labels[kept]}
+    record = {"fraction": TEST_SHARE, "seed": seed, "sha256": _sha256(held)}
+    return {**arrays, **parted}, {"test_set_aside": record}
+
+
+def _sha256(indices: np.ndarray) -> str:
+    return hashlib.sha256(indices.tobytes()).hexdigest()

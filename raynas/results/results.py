@@ -69,13 +69,14 @@ class Results:
         rows = self._read(trials)
         last = self.curves.drop_duplicates("number", keep="last").set_index("number")
         frame = pd.DataFrame({name: [row[name] for row in rows] for name in ("number", "state", "fitness")})
-        frame["epochs"] = frame["number"].map(last["epoch"]).astype("Int64")
+        answered_by = pd.Series([row["number"] if row["duplicate_of"] is None else row["duplicate_of"] for row in rows])
+        frame["epochs"] = answered_by.map(last["epoch"]).astype("Int64")
         configs = pd.DataFrame([row["config"] for row in rows], index=frame.index)
         metrics = last.drop(columns=[name for name in CURVE_COLUMNS if name != "number"])
         metrics = metrics[[name for name in metrics.columns if name not in configs.columns and name not in COLUMNS]]
         costs = pd.DataFrame([row["cost"] or {} for row in rows], index=frame.index, columns=["params", "flops"])
         frame = pd.concat(
-            [frame, configs, metrics.reindex(frame["number"]).set_axis(frame.index), costs.astype("Int64")], axis=1
+            [frame, configs, metrics.reindex(answered_by).set_axis(frame.index), costs.astype("Int64")], axis=1
         )
         for name in ("seconds", "attempt", "node", "duplicate_of", "failure", "error", "identity", "seed"):
             frame[name] = [row[name] for row in rows]
@@ -113,7 +114,7 @@ class Results:
             except (pd.errors.DatabaseError, sqlite3.Error, TypeError) as error:
                 columns = ", ".join(self.trials.columns)
                 raise InputError(
-                    f"cannot run '{query}': {str(error).splitlines()[-1]}. Columns of trials: {columns}"
+                    f"cannot run '{query}': {error.__cause__ or error}. Columns of trials: {columns}"
                 ) from error
 
     def where(self, condition: str) -> pd.DataFrame:

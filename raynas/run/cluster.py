@@ -1,9 +1,10 @@
 """The Ray that runs the trials: joined by address, or started on this machine."""
 
+import inspect
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is handled in launch.py
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial has no fitness
-    "TUNE_RESULT_BUFFER_LENGTH": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
@@ -84,6 +84,16 @@ def connected(address: str | None, num_cpus: int | None = None) -> Iterator[None
         yield
     finally:
         ray.shutdown()
+
+
+def carry(function: Callable[..., Any]) -> None:
+    """Have the code of a user's module travel with its function: other nodes need not have the file."""
+    from ray import cloudpickle
+
+    module = inspect.getmodule(inspect.unwrap(function))
+    source = getattr(module, "__file__", None)
+    if module is not None and source and "site-packages" not in Path(source).parts:
+        cloudpickle.register_pickle_by_value(module)
 
 
 def grant(wanted: Resources) -> tuple[dict[str, float], int]:

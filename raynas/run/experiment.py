@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from raynas.objectives import OBJECTIVES
 from raynas.settings import Settings
@@ -42,14 +42,18 @@ class Resources(Settings):
         return gpu
 
 
-def _named(value: Any, key: str = "name") -> Any:
-    """`search: random` is short for `search: {name: random}`."""
-    return {key: value} if isinstance(value, str) else value
+DEFAULTS = {"search": "regularized-evolution", "stop": "none", "objective": "accuracy"}
 
 
-def _has_name(value: dict[str, Any], kind: str, key: str = "name") -> dict[str, Any]:
-    if not isinstance(value.get(key), str):
-        raise InputError(f"'{kind}' must say its {key}, e.g. {{{key}: …}}, got {value}")
+def _named(value: Any, kind: str, key: str = "name") -> Any:
+    """`search: random` is short for `search: {name: random}`; options without a name are those of the default."""
+    if isinstance(value, str):
+        return {key: value}
+    if isinstance(value, dict) and key not in value:
+        return {
+            key: value.get("name", DEFAULTS[kind]),
+            **{name: option for name, option in value.items() if name != "name"},
+        }
     return value
 
 
@@ -64,10 +68,10 @@ class Experiment(Settings):
     data: str | None = None
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of train, where the data brings no validation split
     image_size: Count | None = None  # for folders of images
-    search: dict[str, Any] = {"name": "regularized-evolution"}
-    objective: dict[str, Any] = {"fitness": "accuracy"}
+    search: dict[str, Any] = {"name": DEFAULTS["search"]}
+    objective: dict[str, Any] = {"fitness": DEFAULTS["objective"]}
     training: Recipe = Recipe()
-    stop: dict[str, Any] = {"name": "none"}
+    stop: dict[str, Any] = {"name": DEFAULTS["stop"]}
     budget: Budget = Budget(trials=20)
     resources: Resources = Resources()
     keep: Annotated[int, Field(ge=0)] = 3  # how many of the best keep their weights
@@ -75,25 +79,23 @@ class Experiment(Settings):
 
     @field_validator("search", "stop", mode="before")
     @classmethod
-    def _short_name(cls, value: Any) -> Any:
-        return _named(value)
+    def _short_name(cls, value: Any, info: ValidationInfo) -> Any:
+        return _named(value, info.field_name or "")
 
     @field_validator("objective", mode="before")
     @classmethod
     def _short_objective(cls, value: Any) -> Any:
         if isinstance(value, str) and value not in OBJECTIVES:
             return {"fitness": "metric", "metric": value}
-        return _named(value, "fitness")
+        return _named(value, "objective", "fitness")
 
-    @field_validator("search", "stop")
+    @field_validator("search", "stop", "objective")
     @classmethod
     def _name_said(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return _has_name(value, "search or stop")
-
-    @field_validator("objective")
-    @classmethod
-    def _fitness_said(cls, value: dict[str, Any]) -> dict[str, Any]:
-        return _has_name(value, "objective", "fitness")
+        name = next(iter(value.values()))
+        if not isinstance(name, str):
+            raise InputError(f"a name is text, got {name!r}")
+        return value
 
     @model_validator(mode="after")
     def _something_to_train(self) -> "Experiment":

@@ -15,7 +15,7 @@ from typing import Any
 
 from raynas.results import Store
 from raynas.results.results import Results
-from raynas.run.cluster import QUIET, chatter_to, connected, environment, grant
+from raynas.run.cluster import QUIET, carry, chatter_to, connected, environment, grant
 from raynas.run.experiment import Experiment
 from raynas.run.fingerprint import fingerprints
 from raynas.run.ledger import INTERRUPTED, Ledger
@@ -294,6 +294,7 @@ def _view(ledger: Ledger, slots: int, name: str, progress: bool) -> View:
 
 def _run(plan: Plan, folder: Path, address: str | None, progress: bool, spec: dict[str, Any] | None = None) -> Results:
     """Run the experiment in `folder` until its budget is used up or it is interrupted."""
+    folder = folder.resolve()  # trials write there from working directories of their own
     with ExitStack() as stack:
         stack.enter_context(_locked(folder))
         stack.enter_context(environment(QUIET))
@@ -343,41 +344,49 @@ def _tune(plan: Plan, ledger: Ledger, scheduler: Any, view: View, out: int) -> N
     """Hand the ledger to Ray Tune."""
     from ray import tune
 
-    from raynas.run.ray_searcher import Hearing, RaySearcher, Stopping
     from raynas.train.trainable import GeneratorTrainable
 
-    first = ledger.next()
-    if first == "end":
-        return
-    assert not isinstance(first, str)
-    del ledger.out[first.number]
-    ledger.queue.appendleft(first)
     trainable = tune.with_parameters(GeneratorTrainable, training=_training(plan), objective=plan.objective)
     needs = {name: amount for name, amount in ledger.resources.items() if amount}
     scratch = tempfile.mkdtemp(prefix="tune-", dir=ledger.folder)  # Tune's own files; the store is the memory
     try:
-        tune.Tuner(
-            tune.with_resources(trainable, needs),
-            tune_config=tune.TuneConfig(
-                search_alg=RaySearcher(ledger, out),
-                scheduler=scheduler,
-                num_samples=-1,
-                max_concurrent_trials=out,
-                reuse_actors=True,
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_name,
-            ),
-            run_config=tune.RunConfig(
-                name="trials",
-                storage_path=scratch,
-                stop=Stopping(ledger),
-                callbacks=[Hearing(ledger, view)],
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own
-                verbose=0,
-            ),
-        ).fit()
+        while not ledger.idle:
+            try:
+                _tuner(tune.with_resources(trainable, needs), ledger, scheduler, view, out, scratch).fit()
+            except RuntimeError as error:
+                # Tune gives up when Ray kills a worker to free memory; the rest of the night need not
+                if "unexpected exception" not in str(error):
+                    raise
+                ledger.lose_all(str(error))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _tuner(trainable: Any, ledger: Ledger, scheduler: Any, view: View, out: int, scratch: str) -> Any:
+    from ray import tune
+
+    from raynas.run.ray_searcher import Hearing, RaySearcher, Stopping
+
+    return tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=RaySearcher(ledger, out),
+            scheduler=scheduler,
+            num_samples=-1,
+            max_concurrent_trials=out,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name="trials",
+            storage_path=scratch,
+            stop=Stopping(ledger),
+            callbacks=[Hearing(ledger, view)],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own
+            verbose=0,
+        ),
+    )
 
 
 def _trial_name(trial: Any) -> str:
@@ -390,6 +399,7 @@ def _training(plan: Plan) -> Any:
     if plan.function is not None:
         from raynas.train.own import OwnTraining
 
+        carry(plan.function)
         return OwnTraining(plan.function)
     from raynas.data.store import share
     from raynas.train.network import NetworkTraining

@@ -118,6 +118,16 @@ class Ledger:
     def _out_of_time(self) -> bool:
         return self.budget.wall_time_s is not None and self.elapsed_s >= self.budget.wall_time_s
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to run. Asks: the next trial, if there is one, is queued."""
+        trial = self.next()
+        if isinstance(trial, str):
+            return True
+        del self.out[trial.number]
+        self.queue.appendleft(trial)
+        return False
+
     def next(self) -> Next:
         """The next trial to run, "wait" (ask again later), or "end"."""
         if self.reason is None and self._out_of_time:
@@ -183,6 +193,8 @@ class Ledger:
 
     def started(self, number: int) -> None:
         trial = self.trials[number]
+        if number not in self.out:
+            return
         trial.state = "running"
         self.first_start = self.first_start or time.monotonic()
         self.store.set_trial(number, state="running", started=time.time())
@@ -252,6 +264,11 @@ class Ledger:
         trial.state = "queued"
         self.store.set_trial(number, state="queued", attempt=trial.attempt)
         self.queue.append(trial)
+
+    def lose_all(self, error: str) -> None:
+        """Everything that was out is gone, as when Ray itself stumbled."""
+        for trial in list(self.out.values()):
+            self.lose(trial.number, trial.attempt, "lost", error)
 
     def _fail(self, trial: Trial, failure: Failure, error: str | None) -> None:
         trial.state, trial.failure, trial.error, trial.fitness = "failed", failure, error, None

@@ -1,5 +1,6 @@
 """The one adapter between Ray Tune and the ledger: Tune asks for trials and says what became of them."""
 
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -90,21 +91,17 @@ class Hearing(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         assert self.ledger is not None
-        given, error = trial.config["trial"], trial.get_error()
-        failure, text = _loss(error)
+        given = trial.config["trial"]
+        text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else "its process died"
+        failure = _loss(text)
         self.ledger.lose(given["number"], given["attempt"], failure, text)
 
 
-def _loss(error: BaseException | None) -> tuple[Failure, str]:
+def _loss(text: str) -> Failure:
     """What the loss of a process means: out of memory, an error of the code, or bad luck."""
-    from ray import exceptions
-
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, exceptions.OutOfMemoryError):
-        return "oom", text
-    if isinstance(error, exceptions.RayTaskError):
-        return "error", str(error)
-    return "lost", text
+    if "OutOfMemoryError" in text:
+        return "oom"
+    return "lost" if "died" in text and "error raised in its creation task" not in text else "error"
 
 
 class Stopping(tune.Stopper):

@@ -84,9 +84,28 @@ def pbt(work: Work, *, interval: Count = 1, quantile: Annotated[float, Field(gt=
         fields = ", ".join(sorted(Recipe.model_fields))
         raise InputError(f"pbt changes hyperparameters while trials train, and the space varies none of {fields}")
     changes = {"trial": {"config": dict(work.adjustable)}}
-    return schedulers.PopulationBasedTraining(
+    return _WithSearcher(
         **RULER, perturbation_interval=interval, quantile_fraction=quantile, hyperparam_mutations=changes
     )
+
+
+class _WithSearcher(schedulers.PopulationBasedTraining):
+    """Ray's PBT refuses any searcher, for it would hear of changed configs; the ledger knows of them."""
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        super().on_trial_add(_Alone(tune_controller), trial)
+
+
+class _Alone:
+    """A controller that shows no searcher."""
+
+    search_alg = None
+
+    def __init__(self, controller: Any):
+        self._controller = controller
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._controller, name)
 
 
 SCHEDULERS: dict[str, Callable[..., TrialScheduler]] = {

@@ -40,14 +40,14 @@ class NetworkTraining:
         """Metrics an epoch, from `checkpoint` on when it holds one; `epoch` numbers them.
 
         A checkpoint is written when `save_every_s` have passed since the last, and at the end. The epoch that a
-        checkpoint holds is reported again first (`again`): its report may have been lost with the process.
+        checkpoint holds is reported again first: its report may have been lost with the process.
         """
         recipe = recipe_for(self.training, config)
         device = share.device()
         train, validation = batches(self.data, device)
         network, progress = self._start(config, checkpoint, seed, device)
         if progress.epoch > 0:
-            yield {**_report(progress, recipe), "again": True}
+            yield _report(progress, recipe)
         saved = time.monotonic()
         for _ in fit(network, train, validation, recipe, progress, seed):
             if progress.epoch == recipe.epochs or time.monotonic() - saved >= self.save_every_s:

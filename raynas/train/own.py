@@ -16,7 +16,8 @@ class OwnTraining:
     """Runs `function(config)` or `function(config, checkpoint)`, which yields a dict of metrics an epoch.
 
     `checkpoint` is a folder of the trial: what is written there before a yield is there when the trial goes on after
-    a kill or a pause. A function that starts from it yields `epoch` with its metrics; otherwise epochs are counted.
+    a kill or a pause. A function that goes on from it yields `epoch` with its metrics, the epoch it found first;
+    otherwise epochs are counted.
     """
 
     function: Callable[..., Iterator[dict[str, Any]]]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from raynas.data.augment import RECIPES
-from raynas.settings import Settings
+from raynas.settings import Settings, check
 from raynas.tables import unknown
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -61,4 +61,5 @@ class Recipe(Settings):
 
 def recipe_for(training: dict[str, Any], config: dict[str, Any]) -> Recipe:
     """The experiment's `training` with what the config says of it."""
-    return Recipe(**{**training, **{name: value for name, value in config.items() if name in Recipe.model_fields}})
+    said = {name: value for name, value in config.items() if name in Recipe.model_fields}
+    return check(Recipe, {**training, **said}, "training")

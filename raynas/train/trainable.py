@@ -52,7 +52,6 @@ class GeneratorTrainable(tune.Trainable):
         self.trial: dict[str, Any] = config["trial"]
         self.folder = Path(self.trial["checkpoint"])
         self.reports: Iterator[dict[str, Any]] | None = None
-        self.copied = False
 
     def step(self) -> dict[str, Any]:
         began = time.perf_counter()
@@ -62,8 +61,6 @@ class GeneratorTrainable(tune.Trainable):
                 share = Share(self.trial["cpu"], self.trial["gpu"])
                 self.reports = self.training(self.trial["config"], self.folder, self.trial["seed"], share)
             metrics = next(self.reports, None)
-            if metrics is not None and metrics.pop("again", False) and self.copied:
-                metrics = next(self.reports, None)  # the scheduler has heard of that epoch
             if metrics is None:
                 return {**result, "done": True, "ended": "done"}
             finished = bool(metrics.pop("finished", False))
@@ -95,7 +92,7 @@ class GeneratorTrainable(tune.Trainable):
     def load_checkpoint(self, checkpoint: Mapping[str, Any] | str | None) -> None:
         """Go on from a folder that `save_checkpoint` filled."""
         assert isinstance(checkpoint, str)
-        self.reports, self.copied = None, True
+        self.reports = None
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(checkpoint, self.folder)
 
