@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from raynas.results.results import Results
     from raynas.run.experiment import Experiment
-    from raynas.run.launch import open_results as open
+    from raynas.run.folders import open_results as open
     from raynas.run.launch import resume, search
     from raynas.run.winner import trained_model as model
     from raynas.space import Genome, Space
@@ -23,7 +23,7 @@ _HOMES = {
     "Results": "raynas.results.results:Results",
     "Space": "raynas.space:Space",
     "model": "raynas.run.winner:trained_model",
-    "open": "raynas.run.launch:open_results",
+    "open": "raynas.run.folders:open_results",
     "resume": "raynas.run.launch:resume",
     "search": "raynas.run.launch:search",
 }

@@ -137,8 +137,8 @@ def _wrong_labels(path):
     [
         (lambda path: (path / "empty").mkdir() or path / "empty", "no class folders"),
         (lambda path: _folder(path / "bare", ["cats", "dogs"]), "holds no images"),
-        (lambda path: (path / "x.npz").write_bytes(b"PK\x03\x04 cut short") and path / "x.npz", "cannot read"),
-        (lambda path: (path / "x.npz").write_bytes(b"") or path / "x.npz", "cannot read"),
+        (lambda path: (path / "x.npz").write_bytes(b"PK\x03\x04 cut short") and path / "x.npz", "is not a .npz"),
+        (lambda path: (path / "x.npz").write_bytes(b"") or path / "x.npz", "is not a .npz"),
         (
             lambda path: np.savez(path / "x.npz", images=np.zeros(3)) or path / "x.npz",
             "lacks train_images and train_labels",

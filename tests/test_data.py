@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from raynas.data import Dataset, Split, describe, find, load, names, stratified
+from raynas.data.dataset import digest_of
 from raynas.rng import stream
 
 PACKAGED = Path(__file__).parents[1] / "raynas" / "data" / "fashion_mnist_mini.npz"
@@ -251,6 +252,18 @@ def test_the_digest_knows_every_array_its_type_its_shape_and_every_bit(few):
     digests = [load(data).digest for data in all_of_them]
     assert len(set(digests)) == len(all_of_them)
     assert digests[0] == load((images.copy(order="F"), labels.astype(np.uint8))).digest
+
+
+def test_the_digest_tells_equal_bytes_of_two_types_apart():
+    zeros = [
+        {"a": np.zeros(4, np.int32)},
+        {"a": np.zeros(4, np.float32)},
+        {"a": np.zeros((2, 2), np.int32)},
+        {"b": np.zeros(4, np.int32)},
+    ]
+    assert len({digest_of(arrays) for arrays in zeros}) == 4
+    strided = np.arange(12)[::2]
+    assert digest_of({"a": strided}) == digest_of({"a": strided.copy()})
 
 
 def test_describe_counts_every_class_of_every_split(few):

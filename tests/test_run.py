@@ -14,7 +14,8 @@ from ray import tune
 
 import raynas
 from raynas.results.results import Results
-from raynas.run.launch import SearchFailed, experiments
+from raynas.run.drive import SearchFailed
+from raynas.run.folders import experiments
 from raynas.run.schedulers import SCHEDULERS
 from raynas.searchers import SEARCHERS
 from raynas.tables import InputError
@@ -97,6 +98,7 @@ def test_every_scheduler_runs(tmp_path, stop):
     else:
         assert states.get("stopped", 0) >= 1
         assert results.trials.set_index("number")["x"].idxmax() in results.best(1)["number"].tolist() or stop != "none"
+    assert results.trials["x"].between(0.0, 1.0).all()
     if stop == "pbt":
         assert curves.groupby("number")["lr"].nunique().max() > 1  # hyperparameters changed on the way
 

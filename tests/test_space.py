@@ -342,7 +342,7 @@ def test_laws_hold_for_random_domains(domain, seed, u):
         assert same(kinds.decode(domain, kinds.encode(domain, value)), space.unflat(space.flatten({"x": value}))["x"])
         mutant = kinds.mutate(domain, value, stream(seed, n))
         assert kinds.contains(domain, mutant), mutant
-        assert kinds.size(domain) == 1 or not same(mutant, value)
+        assert kinds.size(domain) == 1 or mutant != value
         assert read(space.spec()).contains({"x": value})
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from raynas.cli.show import console, table
 from raynas.data import load
 from raynas.data.load import data_folder
-from raynas.run.launch import home as home_of
+from raynas.run.folders import home as home_of
 
 LIBRARIES = ("ray", "torch", "torchvision", "optuna", "numpy", "pandas", "SQLAlchemy", "medmnist", "safetensors")
 

@@ -44,7 +44,7 @@ def errors_at_the_door() -> Iterator[None]:
         typer.echo(f"interrupted; go on with: raynas resume {name}", err=True)
         raise typer.Exit(130) from None
     except RuntimeError as error:
-        from raynas.run.launch import SearchFailed
+        from raynas.run.drive import SearchFailed
 
         if not isinstance(error, SearchFailed):
             raise
@@ -145,8 +145,8 @@ def status(name: Annotated[str | None, typer.Argument(help="The experiment [all]
     """Which experiments there are and how far they are."""
     with errors_at_the_door():
         from raynas.cli.show import print_status
-        from raynas.run.launch import experiments, open_results
-        from raynas.run.launch import home as home_of
+        from raynas.run.folders import experiments, open_results
+        from raynas.run.folders import home as home_of
 
         names = [name] if name else experiments(home)
         if not names:
@@ -168,7 +168,7 @@ def results(
     """One table of everything that was tried."""
     with errors_at_the_door():
         from raynas.cli.show import FORMATS, write_frame
-        from raynas.run.launch import open_results
+        from raynas.run.folders import open_results
         from raynas.tables import look_up
 
         writer = look_up("format", format, FORMATS)
@@ -185,7 +185,7 @@ def best(
     """The best trials, their configs whole, and the rule by which they are the best."""
     with errors_at_the_door():
         from raynas.cli.show import print_winners
-        from raynas.run.launch import open_results
+        from raynas.run.folders import open_results
 
         print_winners(open_results(name, home), k)
 

@@ -88,12 +88,12 @@ def connected(address: str | None, num_cpus: int | None = None) -> Iterator[None
 
 def carry(function: Callable[..., Any]) -> None:
     """Have the code of a user's module travel with its function: other nodes need not have the file."""
-    from ray import cloudpickle
+    import ray.cloudpickle
 
     module = inspect.getmodule(inspect.unwrap(function))
     source = getattr(module, "__file__", None)
     if module is not None and source and "site-packages" not in Path(source).parts:
-        cloudpickle.register_pickle_by_value(module)
+        ray.cloudpickle.register_pickle_by_value(module)
 
 
 def grant(wanted: Resources) -> tuple[dict[str, float], int]:

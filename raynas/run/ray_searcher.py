@@ -83,11 +83,10 @@ class Hearing(tune.Callback):
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         assert self.ledger is not None
         number, given = result["number"], trial.config["trial"]
-        if given["config"] != self.ledger.trials[number].config:
-            self.ledger.reconfigure(number, given["config"])
         if "fitness" in result:
             said = (result[key] for key in ("attempt", "epoch", "metrics", "fitness", "seconds", "hostname"))
-            self.ledger.hear(number, *said)
+            if self.ledger.hear(number, *said) and given["config"] != self.ledger.trials[number].config:
+                self.ledger.reconfigure(number, given["config"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         assert self.ledger is not None

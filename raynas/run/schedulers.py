@@ -84,13 +84,25 @@ def pbt(work: Work, *, interval: Count = 1, quantile: Annotated[float, Field(gt=
         fields = ", ".join(sorted(Recipe.model_fields))
         raise InputError(f"pbt changes hyperparameters while trials train, and the space varies none of {fields}")
     changes = {"trial": {"config": dict(work.adjustable)}}
-    return _WithSearcher(
+    scheduler = _WithSearcher(
         **RULER, perturbation_interval=interval, quantile_fraction=quantile, hyperparam_mutations=changes
     )
+    scheduler.domains = dict(work.adjustable)
+    return scheduler
 
 
 class _WithSearcher(schedulers.PopulationBasedTraining):
     """Ray's PBT refuses any searcher, for it would hear of changed configs; the ledger knows of them."""
+
+    domains: dict[str, Domain]
+
+    def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The other trial's config, changed and put back into the space (Ray's factors leave it), for this trial."""
+        changed, operations = super()._get_new_config(trial, trial_to_clone)
+        config = changed["trial"]["config"]
+        for name, domain in self.domains.items():
+            config[name] = kinds.decode(domain, kinds.encode(domain, config[name]))
+        return {**changed, "trial": {**trial.config["trial"], "config": config}}, operations
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         super().on_trial_add(_Alone(tune_controller), trial)

@@ -5,7 +5,7 @@ from typing import Any
 
 from raynas.models import build
 from raynas.results.results import Results
-from raynas.run.launch import open_results
+from raynas.run.folders import open_results
 from raynas.tables import InputError
 from raynas.train.checkpoint import has_checkpoint, load_weights
 

@@ -1,0 +1,168 @@
+"""Driving an experiment: its ledger on one side, Ray Tune on the other."""
+
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from raynas.results import Store
+from raynas.results.results import Results
+from raynas.run.cluster import QUIET, carry, chatter_to, connected, environment, grant
+from raynas.run.folders import STORE, locked
+from raynas.run.ledger import INTERRUPTED, Ledger
+from raynas.run.plan import Plan
+from raynas.run.progress import Lines, Live, Silent, View
+
+
+class SearchFailed(RuntimeError):
+    """The search ended early because every trial would fail; the message quotes the one traceback."""
+
+
+@contextmanager
+def _ctrl_c(ledger: Ledger) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) lets go of what runs, resumable; the second ends at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def let_go(number: int, frame: Any) -> None:
+        ledger.interrupt()
+        print("\nstopping; what is done is kept. Ctrl-C again to stop at once.", file=sys.stderr, flush=True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        for number in before:
+            signal.signal(number, let_go)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _view(ledger: Ledger, slots: int, name: str, progress: bool) -> View:
+    if not progress:
+        return Silent()
+    return Live(ledger, slots, name) if sys.stdout.isatty() else Lines(ledger, slots)
+
+
+def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: dict[str, Any] | None = None) -> Results:
+    """Run the experiment in `folder` until its budget is used up or it is interrupted."""
+    folder = folder.resolve()  # trials write there from working directories of their own
+    with ExitStack() as stack:
+        stack.enter_context(locked(folder))
+        stack.enter_context(environment(QUIET))
+        stack.enter_context(connected(address))
+        stack.enter_context(chatter_to(folder / "ray.log"))
+        resources, slots = grant(plan.experiment.resources)
+        store = Store.open(folder / STORE, writable=True)
+        stack.callback(store.close)
+        store.update_experiment(ended=None, **({} if spec is None else {"spec": spec}))
+        experiment = plan.experiment
+        ledger = Ledger(
+            store,
+            folder,
+            plan.space,
+            plan.searcher(),
+            experiment.budget,
+            experiment.seed,
+            resources,
+            experiment.keep,
+            plan.cost,
+        )
+        history = ledger.replay()
+        if ledger.changed and experiment.stop["name"] != "pbt":  # which changes configs itself
+            print(
+                "note: the searcher proposes other configs than on record (another version?); those on record count",
+                file=sys.stderr,
+            )
+        scheduler = plan.scheduler()
+        if hasattr(scheduler, "replay"):
+            scheduler.replay(history)
+        out = slots if not plan.waits else (experiment.budget.trials or slots)
+        view = _view(ledger, slots, folder.name, progress)
+        stack.enter_context(_ctrl_c(ledger))
+        try:
+            _tune(plan, ledger, scheduler, view, out)
+        finally:
+            view.close()
+            ledger.close()
+    if ledger.error is not None:
+        raise SearchFailed(f"stopped: {ledger.reason}\n\n{ledger.error}")
+    if ledger.reason == INTERRUPTED:
+        raise KeyboardInterrupt(folder.name)
+    return Results(folder / STORE)
+
+
+def _tune(plan: Plan, ledger: Ledger, scheduler: Any, view: View, out: int) -> None:
+    """Hand the ledger to Ray Tune."""
+    from ray import tune
+
+    from raynas.train.trainable import GeneratorTrainable
+
+    trainable = tune.with_parameters(GeneratorTrainable, training=_training(plan), objective=plan.objective)
+    needs = {name: amount for name, amount in ledger.resources.items() if amount}
+    scratch = tempfile.mkdtemp(prefix="tune-", dir=ledger.folder)  # Tune's own files; the store is the memory
+    try:
+        while not ledger.idle:
+            try:
+                _tuner(tune.with_resources(trainable, needs), ledger, scheduler, view, out, scratch).fit()
+            except RuntimeError as error:
+                # Tune gives up when Ray kills a worker to free memory; the rest of the night need not
+                if "unexpected exception" not in str(error):
+                    raise
+                ledger.lose_all(str(error))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _tuner(trainable: Any, ledger: Ledger, scheduler: Any, view: View, out: int, scratch: str) -> Any:
+    from ray import tune
+
+    from raynas.run.ray_searcher import Hearing, RaySearcher, Stopping
+
+    return tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=RaySearcher(ledger, out),
+            scheduler=scheduler,
+            num_samples=-1,
+            max_concurrent_trials=out,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name="trials",
+            storage_path=scratch,
+            stop=Stopping(ledger),
+            callbacks=[Hearing(ledger, view)],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own
+            verbose=0,
+        ),
+    )
+
+
+def _trial_name(trial: Any) -> str:
+    given = trial.config["trial"]
+    return f"{given['number']:05d}-{given['attempt']}"
+
+
+def _training(plan: Plan) -> Any:
+    """What a trial's process calls with a config."""
+    if plan.function is not None:
+        from raynas.train.own import OwnTraining
+
+        carry(plan.function)
+        return OwnTraining(plan.function)
+    from raynas.data.store import share
+    from raynas.train.network import NetworkTraining
+
+    assert plan.dataset is not None
+    every_s = 0.0 if plan.waits else 5.0  # those that pause and copy trials need the checkpoint of the last epoch
+    return NetworkTraining(share(plan.dataset), plan.experiment.training.model_dump(), every_s)
