@@ -19,7 +19,7 @@ def ray_here():
         with pytest.MonkeyPatch.context() as patch:
             folder = str(Path(__file__).parent)
             patch.setenv("PYTHONPATH", os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")]))
-            with connected(None, num_cpus=2):
+            with connected(None, num_cpus=2, num_gpus=2):  # the GPUs are bookkeeping: Ray counts them
                 yield
     else:
         yield

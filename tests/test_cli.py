@@ -273,3 +273,30 @@ def test_the_console_script_searches(tmp_path, ray_here):
     code, text = raynas("search", *arguments, "--trials", 5, "--epochs", 1, "--name", "cli", home=tmp_path)
     assert (code, "exists with another spec" in text) == (2, True)
     assert Path(tmp_path / "cli" / "store.db").is_file()
+
+
+def test_a_training_function_of_the_working_directory(tmp_path, monkeypatch, ray_here):
+    """Its code travels with it: trial processes find no such module."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_training.py").write_text(
+        "OFFSET = 5.0\n\ndef helper(x):\n    return x + OFFSET\n\ndef train(config):\n    yield {'score': helper(config['x'])}\n"
+    )
+    (tmp_path / "mine.yaml").write_text("parameters:\n  x: {uniform: [0, 1]}\n")
+    arguments = [
+        "search",
+        "mine.yaml",
+        "--trainable",
+        "my_training:train",
+        "--objective",
+        "score",
+        "--trials",
+        2,
+        "--name",
+        "own",
+    ]
+    code, text = raynas(*arguments, home=tmp_path / "runs")
+    assert code == 0, text
+    code, text = raynas("resume", "own", "--trials", 3, home=tmp_path / "runs")
+    assert code == 0, text
+    _, table = raynas("results", "own", "--format", "csv", home=tmp_path / "runs")
+    assert (pd.read_csv(StringIO(table))["score"] > 5).all()

@@ -163,10 +163,54 @@ def test_names_are_made_and_never_taken_twice(tmp_path):
 
 
 def test_more_than_there_is_is_refused_before_anything_is_written(tmp_path):
-    for resources in ({"cpu": 64}, {"gpu": 1}):
+    for resources in ({"cpu": 64}, {"gpu": 8}):
         with pytest.raises(InputError, match="this Ray has"):
             go(tmp_path, **resources)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0, 2.0])
+def test_trials_get_shares_of_gpus(tmp_path, share):
+    results = go(tmp_path, trainings.sees, gpu=share, trials=3)
+    assert results.trials["state"].tolist() == ["done"] * 3
+    assert set(results.trials["visible"]) <= ({"0", "1"} if share <= 1 else {"0,1", "1,0"})
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
+    """SQLite's own word for it, SQLITE_FULL, in the middle of a search."""
+    from sqlalchemy import text
+
+    from raynas.results.store import Store, StoreError
+
+    real = Store.open.__func__
+
+    def nearly_full(cls, path, writable=False):
+        store = real(cls, path, writable)
+        if writable:
+            with store.writing() as connection:
+                pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+                connection.execute(text(f"PRAGMA max_page_count = {pages + 1}"))
+        return store
+
+    monkeypatch.setattr(Store, "open", classmethod(nearly_full))
+    with pytest.raises(StoreError, match="cannot write the store .*full"):
+        go(tmp_path, trials=60)
+    monkeypatch.undo()
+    kept = Results(tmp_path / "test" / "store.db").trials
+    results = raynas.resume("test", trainings.parabola, trials=6, home=tmp_path, progress=False)
+    finished = kept[kept["state"] == "done"]
+    assert results.trials.loc[finished.index, "ended"].equals(finished["ended"])
+
+
+def test_a_searcher_that_raises_ends_the_search_with_its_traceback(tmp_path, monkeypatch):
+    from raynas.searchers.random import Random
+
+    def tell(self, trial):
+        raise RuntimeError("moody")
+
+    monkeypatch.setattr(Random, "tell", tell)
+    with pytest.raises(SearchFailed, match="moody"):
+        go(tmp_path, search="random")
 
 
 def test_the_search_never_sees_the_test_split():
@@ -293,3 +337,19 @@ def test_a_damaged_checkpoint_starts_over(tmp_path):
     again = list(training(config, tmp_path, 0, Share(1.0)))
     assert [report["epoch"] for report in again] == [1, 2]
     assert again[-1]["val_loss"] == first[-1]["val_loss"]
+
+
+def test_arrays_are_searched_and_resumed_with_them_only(tmp_path):
+    from raynas.data import load
+
+    mini = load("fashion_mnist_mini")
+    arrays = mini.train.images[:600, ..., 0], mini.train.labels[:600]
+    settings = {"search": "random", "epochs": 1, "home": tmp_path, "progress": False, "name": "mine"}
+    results = raynas.search(GENOMES, data=arrays, trials=2, **settings)
+    assert results.trials["state"].tolist() == ["done"] * 2
+    assert results.experiment["data"]["split"]["validation"] == 60
+    with pytest.raises(InputError, match="data=\\(images, labels\\)"):
+        raynas.resume("mine", trials=3, home=tmp_path)
+    with pytest.raises(InputError, match="has changed"):
+        raynas.resume("mine", data=(arrays[0] // 2, arrays[1]), trials=3, home=tmp_path)
+    assert len(raynas.resume("mine", data=arrays, trials=3, home=tmp_path, progress=False).trials) == 3

@@ -93,6 +93,7 @@ class Store:
     def __init__(self, path: Path, writable: bool):
         self.path, self._engine = path, _engine(path, writable)
         self._connection: Connection | None = None
+        self.broken: StoreError | None = None  # the first write that failed, e.g. on a full disk
         self.experiment_id = 0
 
     @classmethod
@@ -153,7 +154,8 @@ class Store:
             with self._connection.begin():
                 yield self._connection
         except DatabaseError as error:
-            raise StoreError(f"cannot write the store '{self.path}': {error.orig}") from error
+            self.broken = self.broken or StoreError(f"cannot write the store '{self.path}': {error.orig}")
+            raise self.broken from error
 
     # -- the experiment's row --------------------------------------------------------------------------------------
 

@@ -58,16 +58,19 @@ def chatter_to(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def connected(address: str | None, num_cpus: int | None = None) -> Iterator[None]:
-    """Use the Ray this process is connected to; else join `address`; else start one here, and end it afterwards."""
+def connected(address: str | None, **given: Any) -> Iterator[None]:
+    """Use the Ray this process is connected to; else join `address`; else start one here, and end it afterwards.
+
+    `given` goes to `ray.init`.
+    """
     import ray
 
     if ray.is_initialized():
         yield
         return
-    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    options: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, **given}
     if address is None:
-        options |= {"address": "local", "include_dashboard": False, "num_cpus": num_cpus}
+        options |= {"address": "local", "include_dashboard": False}
     else:
         options |= {"address": address}
     logger = logging.getLogger("ray")

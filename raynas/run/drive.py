@@ -89,9 +89,14 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
         stack.enter_context(_ctrl_c(ledger))
         try:
             _tune(plan, ledger, scheduler, view, out)
+        except Exception:
+            if store.broken is None:
+                raise  # otherwise what Tune made of it is beside the point
         finally:
             view.close()
             ledger.close()
+    if store.broken is not None:
+        raise store.broken
     if ledger.error is not None:
         raise SearchFailed(f"stopped: {ledger.reason}\n\n{ledger.error}")
     if ledger.reason == INTERRUPTED:
@@ -111,7 +116,8 @@ def _tune(plan: Plan, ledger: Ledger, scheduler: Any, view: View, out: int) -> N
     try:
         while not ledger.idle:
             try:
-                _tuner(tune.with_resources(trainable, needs), ledger, scheduler, view, out, scratch).fit()
+                rules = scheduler if hasattr(scheduler, "replay") else plan.scheduler()
+                _tuner(tune.with_resources(trainable, needs), ledger, rules, view, out, scratch).fit()
             except RuntimeError as error:
                 # Tune gives up when Ray kills a worker to free memory; the rest of the night need not
                 if "unexpected exception" not in str(error):

@@ -6,6 +6,7 @@ the searcher hears of it, so that `replay` rebuilds the same state from the stor
 
 import shutil
 import time
+import traceback
 from bisect import insort
 from collections import deque
 from collections.abc import Callable
@@ -132,13 +133,15 @@ class Ledger:
         """The next trial to run, "wait" (ask again later), or "end"."""
         if self.reason is None and self._out_of_time:
             self.reason = self._spent()
-        if self.reason is not None:
+        if self.reason is not None or self.store.broken is not None:
             return "end"
         if self.queue:
             return self._hand_out(self.queue.popleft())
         spent = self._spent()
         while spent is None:
-            config = self.searcher.ask()
+            config = self._propose()
+            if self.reason is not None:
+                return "end"
             if config is None:
                 spent = "the searcher has nothing more to propose"
             elif (trial := self._ask(config)) is not None:
@@ -152,6 +155,17 @@ class Ledger:
             return "wait"  # one of them may be lost and want its place back
         self.reason = spent
         return "end"
+
+    def _propose(self) -> dict[str, Any] | None:
+        try:
+            return self.searcher.ask()
+        except Exception:
+            self._searcher_raised()
+            return None
+
+    def _searcher_raised(self) -> None:
+        """A searcher that raises ends the search, with its traceback: Tune would swallow it."""
+        self.reason, self.error = "the searcher raised", traceback.format_exc()
 
     def _ask(self, config: dict[str, Any]) -> Trial | None:
         """Record a proposal; None when a twin answers it."""
@@ -279,7 +293,10 @@ class Ledger:
             self._answer(trial, twin)
         self.seq += 1
         self.store.tell(trial, self.seq)
-        self.searcher.tell(trial)
+        try:
+            self.searcher.tell(trial)
+        except Exception:
+            self._searcher_raised()
 
     def _answer(self, trial: Trial, twin: Trial) -> None:
         trial.state, trial.failure, trial.error, trial.fitness = twin.state, twin.failure, twin.error, twin.fitness
@@ -306,7 +323,7 @@ class Ledger:
         """Whether running trials are to be stopped too."""
         if self.reason is None and self._out_of_time:
             self.reason = self._spent()
-        return self.reason is not None and bool(self.out)
+        return (self.reason is not None or self.store.broken is not None) and bool(self.out)
 
     def interrupt(self) -> None:
         """Start nothing more and let go of what runs; all of it can be resumed."""
@@ -314,6 +331,8 @@ class Ledger:
 
     def close(self) -> None:
         """Write the session's end; trials that were out are queued for the next one."""
+        if self.store.broken is not None:
+            return
         for trial in self.out.values():
             self.store.set_trial(trial.number, state="queued")
         self._drop_weights(*self.trials)

@@ -50,6 +50,11 @@ def eta_s(ledger: Ledger, slots: int) -> float | None:
     return min(estimate, by_time) if ledger.budget.wall_time_s is not None else estimate
 
 
+def ended(ledger: Ledger) -> int:
+    """Trials that were trained and are over."""
+    return sum(trial.ended for trial in ledger.trials.values() if trial.duplicate_of is None)
+
+
 def counts(ledger: Ledger) -> dict[str, int]:
     """Trials by state."""
     found = {"done": 0, "running": len(ledger.out), "stopped": 0, "failed": 0}
@@ -87,6 +92,7 @@ class Lines:
     def __init__(self, ledger: Ledger, slots: int, file: TextIO | None = None):
         self.ledger, self.slots, self.file = ledger, slots, file or sys.stdout
         self.said = len(ledger.ended_here)
+        self.before = ended(ledger) - self.said  # in earlier sessions
 
     def refresh(self) -> None:
         for trial in self.ledger.ended_here[self.said :]:
@@ -96,8 +102,7 @@ class Lines:
             top = f"{best[0].fitness:.4f} (trial {best[0].number})" if best else "-"
             left = eta_s(self.ledger, self.slots)
             total = self.ledger.budget.trials or "?"
-            ended = sum(other.ended for other in self.ledger.trials.values() if other.duplicate_of is None)
-            line = f"[{ended}/{total}] trial {trial.number} {end_of(trial)}, fitness {fitness}, best {top}"
+            line = f"[{self.before + self.said}/{total}] trial {trial.number} {end_of(trial)}, fitness {fitness}, best {top}"
             print(line + (f", {duration(left)} left" if left and left >= 1 else ""), file=self.file, flush=True)
 
     def close(self) -> None:
@@ -107,11 +112,11 @@ class Lines:
 class Live:
     """One rich view: counts, best so far, time left, the five best."""
 
-    def __init__(self, ledger: Ledger, slots: int, name: str):
+    def __init__(self, ledger: Ledger, slots: int, name: str, console: Any = None):
         from rich.live import Live as RichLive
 
         self.ledger, self.slots, self.name, self.drawn = ledger, slots, name, 0.0
-        self.live = RichLive(self._draw(), auto_refresh=False)
+        self.live = RichLive(self._draw(), auto_refresh=False, console=console)
         self.live.start()
 
     def _draw(self) -> Any:
@@ -125,8 +130,7 @@ class Live:
         head = Text.assemble((self.name, "bold"), f"  {states}", f"  {duration(self.ledger.elapsed_s)}")
         head.append(f"  {duration(left)} left" if left is not None else "")
         total = self.ledger.budget.trials
-        ended = sum(trial.ended for trial in self.ledger.trials.values() if trial.duplicate_of is None)
-        bar = ProgressBar(total=total, completed=min(ended, total or ended), width=60, pulse=total is None)
+        bar = ProgressBar(total=total, completed=ended(self.ledger), width=60, pulse=total is None)
         return Group(head, bar, top_table(self.ledger.best(5), Table(box=None, pad_edge=False)))
 
     def refresh(self) -> None:
