@@ -66,6 +66,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
+SHORT = ("search", "stop", "objective")
+
+
 def override(settings: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
     """`settings` with each `a.b=value` put in (values are YAML)."""
     result = dict(settings)
@@ -77,7 +80,7 @@ def override(settings: Mapping[str, Any], assignments: Iterable[str]) -> dict[st
         place = result
         for parent in parents:
             inner = place.get(parent)
-            if isinstance(inner, str):  # `search: random` is short for `search: {name: random}`
+            if isinstance(inner, str) and parent in SHORT:  # `search: random` is short for `search: {name: random}`
                 inner = {"name": inner}
             place[parent] = dict(inner) if isinstance(inner, Mapping) else {}
             place = place[parent]

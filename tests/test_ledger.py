@@ -38,7 +38,6 @@ def score(config):
 
 def run_one(ledger, trial, epochs=2):
     """Train a trial to its end from where it stands."""
-    ledger.started(trial.number)
     for epoch in range(trial.epoch + 1, epochs + 1):
         ledger.hear(
             trial.number, trial.attempt, epoch, {"score": score(trial.config)}, score(trial.config) * epoch, 0.1
@@ -83,7 +82,6 @@ def test_a_killed_search_goes_on_as_if_nothing_had_been(tmp_path, search, kill_a
     for _ in range(kill_after):
         run_one(cut, cut.next())
     running = cut.next()  # killed in the middle of this one
-    cut.started(running.number)
     cut.hear(running.number, 1, 1, {}, score(running.config), 0.1)
     cut.store.close()
 
@@ -109,7 +107,6 @@ def test_replay_repeats_any_interleaving(tmp_path, seed):
         while len(out) < 3 and not isinstance(trial := ledger.next(), str):
             out.append(trial)
         trial = out.pop(rng.randrange(len(out)))
-        ledger.started(trial.number)
         fate = rng.choice(["done", "done", "stopped", "diverged", "error", "lost"])
         if fate != "error":
             ledger.hear(trial.number, trial.attempt, trial.epoch + 1, {}, score(trial.config), 0.1)
@@ -183,7 +180,6 @@ def test_a_grid_ends_when_all_is_tried(tmp_path):
 def test_late_reports_of_a_given_up_attempt_are_refused(tmp_path):
     ledger = open_ledger(tmp_path, trials=3)
     trial = ledger.next()
-    ledger.started(trial.number)
     assert ledger.hear(trial.number, 1, 1, {}, 0.1, 0.1)
     ledger.lose(trial.number, 1, "lost", "node died")
     again = ledger.next()
@@ -228,7 +224,6 @@ def test_other_failures_do_not(tmp_path, fates):
 def test_an_interrupt_keeps_what_runs(tmp_path):
     ledger = open_ledger(tmp_path, trials=5)
     trial = ledger.next()
-    ledger.started(trial.number)
     ledger.hear(trial.number, 1, 1, {}, 0.3, 0.1)
     ledger.interrupt()
     assert ledger.must_stop
@@ -326,5 +321,19 @@ def test_strange_metrics_become_json(tmp_path):
     ledger.hear(trial.number, 1, 1, metrics, 0.5, 0.1)
     curves = Results(tmp_path / "store.db").curves
     assert curves["np"].iloc[0] == 0.5
-    assert curves["list"].iloc[0] == [1, 2]
+    assert curves["list"].iloc[0] == "[1, 2]"
     assert curves["nan"].isna().all()
+
+
+def test_resuming_costs_no_attempt(tmp_path):
+    """Only a death of its process does."""
+    for _ in range(5):
+        ledger = open_ledger(tmp_path, trials=1)
+        trial = ledger.next()
+        ledger.interrupt()
+        ledger.close()
+    ledger = open_ledger(tmp_path, trials=1)
+    trial = ledger.next()
+    assert trial.attempt == 6
+    ledger.lose(trial.number, 6, "lost", "node died")
+    assert ledger.next().attempt == 7

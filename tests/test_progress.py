@@ -14,7 +14,6 @@ def test_lines_say_what_ended_and_how(tmp_path):
     view = Lines(ledger, 1, out)
     for fate in ("done", None, "diverged"):
         trial = ledger.next()
-        ledger.started(trial.number)
         ledger.hear(trial.number, 1, 1, {}, 0.5 + trial.number, 0.1)
         ledger.end(trial.number, 1, fate)
         view.refresh()

@@ -13,7 +13,6 @@ def results(tmp_path):
     ledger = open_ledger(tmp_path, trials=8)
     for fate in ("done", None, "diverged", "done"):
         trial = ledger.next()
-        ledger.started(trial.number)
         ledger.hear(
             trial.number,
             1,
@@ -87,7 +86,6 @@ def test_works_while_it_runs(tmp_path):
     assert results.best().empty
     assert "no trials" in repr(results)
     trial = ledger.next()
-    ledger.started(trial.number)
     assert results.refresh().trials["state"].tolist() == ["running"]
     run_one(ledger, trial)
     run_all(ledger)

@@ -353,3 +353,68 @@ def test_arrays_are_searched_and_resumed_with_them_only(tmp_path):
     with pytest.raises(InputError, match="has changed"):
         raynas.resume("mine", data=(arrays[0] // 2, arrays[1]), trials=3, home=tmp_path)
     assert len(raynas.resume("mine", data=arrays, trials=3, home=tmp_path, progress=False).trials) == 3
+
+
+def test_a_trial_that_trained_all_its_epochs_is_done_whoever_stops_it(tmp_path):
+    results = go(tmp_path, trainings.nine, trials=6, stop={"name": "asha", "max_epochs": 9}, search="random")
+    frame = results.trials
+    assert (frame["state"] == "done").equals(frame["epochs"] == 9)
+    assert (frame["state"] == "done").any()
+
+
+def test_epochs_are_counted_whatever_the_function_calls_them(tmp_path):
+    results = go(tmp_path, trainings.from_zero, trials=2)
+    assert results.curves.groupby("number")["epoch"].apply(list).tolist() == [[1, 2, 3]] * 2
+
+
+def test_pbt_changes_choices_of_networks_too(tmp_path):
+    space = {**GENOMES, "schedule": tune.choice(["constant", "cosine"]), "weight_decay": tune.loguniform(1e-4, 1e-1)}
+    results = raynas.search(
+        space, data="fashion_mnist_mini", search="random", stop="pbt", trials=4, epochs=3, home=tmp_path, progress=False
+    )
+    frame = results.trials
+    assert frame["state"].tolist() == ["done"] * 4
+    assert (frame["epochs"] == 3).all()
+    assert frame["schedule"].isin(["constant", "cosine"]).all()
+    assert frame["weight_decay"].between(1e-4, 1e-1).all()
+
+
+def test_the_same_name_with_other_data_is_refused(tmp_path):
+    from raynas.data import load
+
+    mini = load("fashion_mnist_mini")
+    images, labels = mini.train.images[:400, ..., 0], mini.train.labels[:400]
+    settings = {"search": "random", "epochs": 1, "trials": 1, "home": tmp_path, "progress": False, "name": "mine"}
+    raynas.search(GENOMES, data=(images, labels), **settings)
+    with pytest.raises(InputError, match="the data itself"):
+        raynas.search(GENOMES, data=(255 - images, labels), **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"budget": {"gpu_hours": 1.0}, "trials": None, "gpu": 0.0}, "never ends"),
+        ({"stop": {"name": "hyperband", "max_epochs": 9}, "resources": {"concurrency": 1}}, "does not go with it"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused(tmp_path, settings, said):
+    with pytest.raises(InputError, match=said):
+        go(tmp_path, trainings.levels, **settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_drivers_at_once_get_two_experiments(tmp_path):
+    """Both start before either has made its folder."""
+    code = (
+        "import trainings, raynas; from ray import tune; "
+        f"print(raynas.search({{'x': tune.uniform(0, 1)}}, trainings.once, objective='score', trials=3, home={str(tmp_path)!r}))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [driver.communicate(timeout=120)[0] for driver in both]
+    assert [driver.returncode for driver in both] == [0, 0]
+    assert all("3 done" in text for text in said)
+    assert len(experiments(tmp_path)) == 2

@@ -74,6 +74,12 @@ def sees(config):
     yield {"score": 1.0, "visible": os.environ.get("CUDA_VISIBLE_DEVICES", "")}
 
 
+def from_zero(config):
+    """Numbers its epochs from 0, as people do."""
+    for epoch in range(3):
+        yield {"epoch": epoch, "score": config["x"] + epoch, "finished": True}
+
+
 def wrong_metric(config):
     yield {"scored": 1.0}
 

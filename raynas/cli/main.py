@@ -154,7 +154,17 @@ def status(name: Annotated[str | None, typer.Argument(help="The experiment [all]
                 f"no experiments in '{home_of(home)}' yet; start one: raynas search genome_cnn --data fashion_mnist_mini"
             )
         else:
-            print_status([open_results(item, home) for item in names])
+            print_status([open_results(name, home)] if name else [_results_or_why(item, home) for item in names])
+
+
+def _results_or_why(name: str, home: Path | None) -> Any:
+    """An experiment's results; the error where its store cannot be read, so that the others still show."""
+    from raynas.run.folders import open_results
+
+    try:
+        return open_results(name, home)
+    except InputError as error:
+        return error
 
 
 @app.command()

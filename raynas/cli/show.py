@@ -91,9 +91,12 @@ def print_winners(results: Results, k: int) -> None:
             )
 
 
-def print_status(found: list[Results]) -> None:
+def print_status(found: list[Results | InputError]) -> None:
     made = table("experiment", "trials", "best fitness", "time", "state", right=("best fitness",))
     for results in found:
+        if isinstance(results, InputError):
+            made.add_row("-", "-", "-", "-", str(results))
+            continue
         experiment, top = results.experiment, results.best(1)
         best = f"{top['fitness'].iloc[0]:.4f}" if len(top) else "-"
         made.add_row(
@@ -117,7 +120,8 @@ def _json(frame: pd.DataFrame, path: Any) -> None:
 def _parquet(frame: pd.DataFrame, path: Any) -> None:
     if path is sys.stdout:
         raise InputError("parquet is binary: say where to write it, --output trials.parquet")
-    frame.to_parquet(path, index=False)
+    mixed = [name for name in frame.columns if frame[name].dtype == object]  # 1 beside "auto": one column, one type
+    frame.astype(dict.fromkeys(mixed, "string")).to_parquet(path, index=False)
 
 
 def _table(frame: pd.DataFrame, path: Any) -> None:

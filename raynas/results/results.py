@@ -93,8 +93,12 @@ class Results:
         rows = self._read(reports)
         names = {"number": "trial"}
         frame = pd.DataFrame({name: [row[names.get(name, name)] for row in rows] for name in CURVE_COLUMNS})
-        metrics = pd.DataFrame([row["metrics"] for row in rows], index=frame.index)
+        metrics = pd.DataFrame([{k: _cell(v) for k, v in row["metrics"].items()} for row in rows], index=frame.index)
         return pd.concat([frame, metrics[[name for name in metrics.columns if name not in CURVE_COLUMNS]]], axis=1)
+
+    def config(self, number: int) -> dict[str, Any]:
+        """A trial's config as it was, types and all."""
+        return dict(next(row["config"] for row in self._read(trials) if row["number"] == number))
 
     def best(self, k: int = 1) -> pd.DataFrame:
         """The k best trials, best first, by RULE; trials answered from another are left out."""
@@ -107,7 +111,8 @@ class Results:
         """A SELECT over the tables `trials` and `curves` (as the frames of these names are)."""
         with sqlite3.connect(":memory:") as connection:
             for name, frame in (("trials", self.trials), ("curves", self.curves)):
-                frame.to_sql(name, connection, index=False)
+                once = ~frame.columns.str.lower().duplicated()  # SQL does not tell Fitness from fitness
+                frame.loc[:, once].to_sql(name, connection, index=False)
             connection.set_authorizer(_read_only)
             try:
                 return pd.read_sql_query(query, connection)
@@ -133,6 +138,11 @@ class Results:
             f", best fitness {top['fitness'].iloc[0]:.4f}" if len(top) and math.isfinite(top["fitness"].iloc[0]) else ""
         )
         return f"Results('{self.name}': {states or 'no trials'}{best})"
+
+
+def _cell(value: Any) -> Any:
+    """A metric as one cell of a table: lists and mappings as JSON."""
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def _read_only(action: int, *_: Any) -> int:

@@ -55,7 +55,9 @@ def _engine(path: Path, writable: bool) -> Engine:
         @event.listens_for(engine, "connect")
         def _(connection: sqlite3.Connection, _: Any) -> None:
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")  # a commit survives a power cut
+            connection.execute(
+                "PRAGMA synchronous=NORMAL"
+            )  # a commit survives the process; `tell` makes it survive a power cut
 
     return engine
 
@@ -93,6 +95,7 @@ class Store:
     def __init__(self, path: Path, writable: bool):
         self.path, self._engine = path, _engine(path, writable)
         self._connection: Connection | None = None
+        self._held: list[Any] = []  # statements that go first into the next transaction
         self.broken: StoreError | None = None  # the first write that failed, e.g. on a full disk
         self.experiment_id = 0
 
@@ -140,7 +143,13 @@ class Store:
         return store
 
     def close(self) -> None:
+        if self._held and self.broken is None:
+            with self.writing():
+                pass
         if self._connection is not None:
+            driver: Any = self._connection.connection.dbapi_connection
+            with suppress(sqlite3.Error):  # one plain file that also those can read who cannot write beside it
+                driver.execute("PRAGMA journal_mode=DELETE")
             self._connection.close()
             self._connection = None
         self._engine.dispose()
@@ -152,6 +161,9 @@ class Store:
             if self._connection is None:
                 self._connection = self._engine.connect()
             with self._connection.begin():
+                held, self._held = self._held, []
+                for statement in held:
+                    self._connection.execute(statement)
                 yield self._connection
         except DatabaseError as error:
             self.broken = self.broken or StoreError(f"cannot write the store '{self.path}': {error.orig}")
@@ -189,6 +201,7 @@ class Store:
                     attempt=trial.attempt,
                     asked=seq,
                     created=time.time(),
+                    started=time.time() if trial.state == "running" else None,
                     seconds=0.0,
                 )
             )
@@ -197,26 +210,27 @@ class Store:
         with self.writing() as connection:
             connection.execute(self._row(number).values(**values))
 
-    def hear(self, heard: Heard, attempt: int, seconds: float, node: str) -> None:
-        """One report, and the trial's fitness with it."""
-        with self.writing() as connection:
-            connection.execute(
-                insert(reports).values(
-                    experiment=self.experiment_id,
-                    heard=heard.seq,
-                    trial=heard.number,
-                    attempt=attempt,
-                    epoch=heard.epoch,
-                    fitness=heard.fitness,
-                    metrics=heard.metrics,
-                    seconds=seconds,
-                )
-            )
-            row = self._row(heard.number)
-            connection.execute(row.values(node=node, fitness=heard.fitness, seconds=trials.c.seconds + seconds))
+    def hear(self, heard: Heard, attempt: int, seconds: float, node: str, last: bool = False) -> None:
+        """One report, and the trial's fitness with it; a `last` one is written with what follows at once, its end."""
+        report = insert(reports).values(
+            experiment=self.experiment_id,
+            heard=heard.seq,
+            trial=heard.number,
+            attempt=attempt,
+            epoch=heard.epoch,
+            fitness=heard.fitness,
+            metrics=heard.metrics,
+            seconds=seconds,
+        )
+        spent = self._row(heard.number).values(node=node, fitness=heard.fitness, seconds=trials.c.seconds + seconds)
+        self._held += [report, spent]
+        if not last:
+            with self.writing():
+                pass
 
     def tell(self, trial: Trial, seq: int) -> None:
-        """The end of a trial: on disk when this returns."""
+        """The end of a trial and all before it: on disk, power cut or not, when this returns."""
+        self._synchronous("FULL")
         self.set_trial(
             trial.number,
             state=trial.state,
@@ -226,6 +240,14 @@ class Store:
             told=seq,
             ended=time.time(),
         )
+        self._synchronous("NORMAL")
+
+    def _synchronous(self, level: str) -> None:
+        if self._connection is not None:
+            driver: Any = (
+                self._connection.connection.dbapi_connection
+            )  # outside of any transaction, or SQLite ignores it
+            driver.execute(f"PRAGMA synchronous={level}")
 
     def _row(self, number: int) -> Any:
         return update(trials).where(trials.c.experiment == self.experiment_id, trials.c.number == number)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from raynas.run.experiment import Resources
+from raynas.run.experiment import Experiment, Resources
 from raynas.tables import InputError
 
 QUIET = {
@@ -87,6 +87,16 @@ def connected(address: str | None, **given: Any) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def check_grant(experiment: Experiment) -> None:
+    """Refuse what the connected Ray cannot give, and a budget that would never end."""
+    resources, _ = grant(experiment.resources)
+    budget = experiment.budget
+    if budget.gpu_hours is not None and not resources["gpu"] and budget.trials is None and budget.wall_time_s is None:
+        raise InputError(
+            "budget.gpu_hours alone never ends where trials use no GPU; add budget.trials or budget.wall_time_s"
+        )
 
 
 def carry(function: Callable[..., Any]) -> None:

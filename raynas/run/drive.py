@@ -34,7 +34,8 @@ def _ctrl_c(ledger: Ledger) -> Iterator[None]:
     def let_go(number: int, frame: Any) -> None:
         ledger.interrupt()
         print("\nstopping; what is done is kept. Ctrl-C again to stop at once.", file=sys.stderr, flush=True)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each in before:
+            signal.signal(each, signal.default_int_handler)
 
     try:
         for number in before:
@@ -74,7 +75,10 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
             resources,
             experiment.keep,
             plan.cost,
+            plan.most_epochs,
         )
+        for leftover in folder.glob("tune-*"):  # of a driver that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
         history = ledger.replay()
         if ledger.changed and experiment.stop["name"] != "pbt":  # which changes configs itself
             print(

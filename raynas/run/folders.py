@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,31 +41,65 @@ def open_results(name: str | Path, home_dir: str | Path | None = None) -> Result
     raise InputError(f"there is no experiment '{name}' in '{home(home_dir)}'.{hint}{there}")
 
 
-def folder_for(name: str | None, plan: Plan, spec: dict[str, Any], home_dir: Path) -> tuple[Path, bool]:
-    """The experiment's folder, and whether it goes on with what is there."""
-    if name is None:
-        base = "-".join(
-            str(part) for part in (_short(plan), plan.experiment.search["name"].split(":")[-1], plan.experiment.seed)
-        )
-        names = [base, *(f"{base}-{number}" for number in range(2, 10_000))]
-        return next(home_dir / item for item in names if not (home_dir / item).exists()), False
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise InputError(f"an experiment's name is letters, digits, '.', '_' and '-', got '{name}'")
+def claim(name: str | None, plan: Plan, row: dict[str, Any], home_dir: Path) -> tuple[Path, bool]:
+    """The folder of a new experiment with its store in it, or that of the one of this name and spec; and whether it was
+    there. A folder is made by one driver only: two that start at once get two names, or one of them an error."""
+    if name is not None:
+        return _claim_named(name, row, home_dir)
+    base = "-".join(
+        str(part) for part in (_short(plan), plan.experiment.search["name"].split(":")[-1], plan.experiment.seed)
+    )
+    number = 1
+    while True:
+        folder = home_dir / (base if number == 1 else f"{base}-{number}")
+        if _create(folder, row):
+            return folder, False
+        number += 1
+
+
+def _create(folder: Path, row: dict[str, Any]) -> bool:
+    """Make the folder and its store; False when the folder is there already."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
+    except FileExistsError:
+        if not folder.parent.is_dir():
+            raise InputError(f"cannot write the store: '{folder.parent}' is no folder") from None
+        return False
+    except OSError as error:
+        raise InputError(f"cannot write the store '{folder / STORE}': {error}") from error
+    try:
+        Store.create(folder / STORE, {**row, "name": folder.name}).close()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return True
+
+
+def _claim_named(name: str, row: dict[str, Any], home_dir: Path) -> tuple[Path, bool]:
     folder = home_dir / name
-    if not (folder / STORE).exists():
-        if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"'{folder}' is there already and holds no experiment; choose another name")
+    check_name(name)
+    if _create(folder, row):
         return folder, False
+    if not (folder / STORE).exists():
+        raise InputError(f"'{folder}' is there already and holds no experiment; choose another name")
     store = Store.open(folder / STORE)
-    there = store.experiment()["spec"]
+    there = store.experiment()
     store.close()
-    different = differences(there, spec)
+    different = differences(there["spec"], row["spec"])
+    if (there["data"] or {}).get("digest") != (row["data"] or {}).get("digest"):
+        different.append("the data itself")
     if different:
         raise InputError(
             f"experiment '{name}' exists with another spec (it differs in {', '.join(different)}); choose another name, "
             f"or go on with it: raynas resume {name}"
         )
     return folder, True
+
+
+def check_name(name: str | None) -> None:
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise InputError(f"an experiment's name is letters, digits, '.', '_' and '-', got '{name}'")
 
 
 def _short(plan: Plan) -> str:

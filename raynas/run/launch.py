@@ -7,11 +7,11 @@ from typing import Any
 
 from raynas.results import Store
 from raynas.results.results import Results
-from raynas.run.cluster import connected, grant
+from raynas.run.cluster import QUIET, check_grant, connected, environment
 from raynas.run.drive import drive
 from raynas.run.experiment import Experiment
 from raynas.run.fingerprint import fingerprints
-from raynas.run.folders import STORE, folder_for, open_results
+from raynas.run.folders import check_name, claim, open_results
 from raynas.run.folders import home as home_of
 from raynas.run.plan import Plan, make_plan, spec_of
 from raynas.settings import check, override
@@ -118,21 +118,17 @@ def launch(
     """Check a spec, create its experiment (or go on with the one of this name and spec), run it."""
     experiment = check(Experiment, spec, "experiment")
     plan = make_plan(experiment, function=function, arrays=arrays, data_dir=data_dir)
-    resolved = spec_of(experiment, plan.space)
-    folder, exists = folder_for(name, plan, resolved, home_of(home_dir))
-    if not exists:
-        with connected(address):
-            grant(experiment.resources)  # what no machine can give is said before anything is written
-            row = {
-                "name": folder.name,
-                "spec": resolved,
-                "seed": experiment.seed,
-                "data": _data_row(plan),
-                "fingerprints": fingerprints(plan.function),
-            }
-            Store.create(folder / STORE, row).close()
-            return drive(plan, folder, address, progress)
-    return drive(plan, folder, address, progress)
+    check_name(name)
+    with environment(QUIET), connected(address):
+        check_grant(experiment)  # what no machine can give is said before anything is written
+        row = {
+            "spec": spec_of(experiment, plan.space),
+            "seed": experiment.seed,
+            "data": _data_row(plan),
+            "fingerprints": fingerprints(plan.function),
+        }
+        folder, _ = claim(name, plan, row, home_of(home_dir))
+        return drive(plan, folder, address, progress)
 
 
 def resume(

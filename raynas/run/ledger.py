@@ -46,13 +46,16 @@ class Ledger:
         resources: dict[str, float],
         keep: int,
         cost: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda config: None,
+        most_epochs: int | None = None,
     ):
         self.store, self.folder, self.space, self.searcher = store, folder, space, searcher
         self.budget, self.seed, self.resources, self.keep, self.cost = budget, seed, resources, keep, cost
+        self.most_epochs = most_epochs  # of a trial, where that is known
         self.trials: dict[int, Trial] = {}
         self.queue: deque[Trial] = deque()
         self.out: dict[int, Trial] = {}  # handed out, not ended
         self.answers: dict[str, Trial] = {}  # by identity: the trial that answers, or will
+        self.losses: dict[int, int] = {}  # how often a trial's process died in this session
         self.twins: dict[int, list[Trial]] = {}  # waiting for the trial that will answer them
         self.ranking: list[tuple[float, int]] = []  # (-fitness, number) of done trials, best first
         self.seq, self.repeats = 0, 0
@@ -126,6 +129,7 @@ class Ledger:
         if isinstance(trial, str):
             return True
         del self.out[trial.number]
+        trial.state = "queued"
         self.queue.appendleft(trial)
         return False
 
@@ -136,7 +140,9 @@ class Ledger:
         if self.reason is not None or self.store.broken is not None:
             return "end"
         if self.queue:
-            return self._hand_out(self.queue.popleft())
+            waiting = self.queue.popleft()
+            self.store.set_trial(waiting.number, state="running", started=time.time())
+            return self._hand_out(waiting)
         spent = self._spent()
         while spent is None:
             config = self._propose()
@@ -177,6 +183,7 @@ class Ledger:
         cost = None
         if twin is None:
             self.answers[trial.identity] = trial
+            trial.state = "running"  # it is about to be handed out
             cost = self.cost(config)
         else:
             trial.duplicate_of = twin.number
@@ -196,6 +203,8 @@ class Ledger:
             self.twins.setdefault(twin.number, []).append(trial)
 
     def _hand_out(self, trial: Trial) -> Trial:
+        self.first_start = self.first_start or time.monotonic()
+        trial.state = "running"
         self.out[trial.number] = trial
         return trial
 
@@ -204,14 +213,6 @@ class Ledger:
         return self.folder / "checkpoints" / f"{trial.number:05d}"
 
     # -- hearing -------------------------------------------------------------------------------------------------------
-
-    def started(self, number: int) -> None:
-        trial = self.trials[number]
-        if number not in self.out:
-            return
-        trial.state = "running"
-        self.first_start = self.first_start or time.monotonic()
-        self.store.set_trial(number, state="running", started=time.time())
 
     def hear(
         self,
@@ -222,13 +223,15 @@ class Ledger:
         fitness: float,
         seconds: float,
         node: str = "",
+        last: bool = False,
     ) -> bool:
-        """Record a report; False when it is refused (of an attempt given up) or known already."""
+        """Record a report; False when it is refused (of an attempt given up) or known already. The end of the trial
+        follows at once on its `last` report: both are written together."""
         trial = self.trials[number]
         if number not in self.out or attempt != trial.attempt or epoch <= trial.epoch:
             return False
         self.seq += 1
-        self.store.hear(Heard(self.seq, number, epoch, fitness, metrics), attempt, seconds, node)
+        self.store.hear(Heard(self.seq, number, epoch, fitness, metrics), attempt, seconds, node, last)
         trial.curve.append((epoch, fitness))
         trial.metrics, trial.fitness = metrics, fitness
         self.seconds += seconds
@@ -246,8 +249,8 @@ class Ledger:
             return
         if ended == "done" and not trial.curve:
             ended, error = "error", "the training ended without a report: it must yield metrics at least once"
-        if ended == "done":
-            trial.state = "done"
+        if ended == "done" or (ended is None and self.most_epochs is not None and trial.epoch >= self.most_epochs):
+            trial.state = "done"  # a scheduler also stops those that trained all their epochs
         elif ended is None:
             trial.state = "stopped"
         else:
@@ -270,7 +273,8 @@ class Ledger:
         trial = self.trials[number]
         if number not in self.out or attempt != trial.attempt:
             return
-        if failure != "lost" or trial.attempt >= ATTEMPTS:
+        self.losses[number] = self.losses.get(number, 0) + 1
+        if failure != "lost" or self.losses[number] >= ATTEMPTS:
             self.end(number, attempt, failure, error)
             return
         del self.out[number]

@@ -17,7 +17,7 @@ from raynas.run.schedulers import SCHEDULERS, WAITING, Work, adjustable
 from raynas.run.third_party import ThirdParty
 from raynas.searchers import SEARCHERS, Searcher
 from raynas.settings import construct
-from raynas.space import Space, kinds, read
+from raynas.space import Space, read
 from raynas.tables import InputError, import_named, look_up, nearest
 from raynas.train.own import OwnTraining, check_function
 from raynas.train.recipe import Recipe, recipe_for
@@ -49,6 +49,12 @@ class Plan:
         return construct(look_up("scheduler", name, SCHEDULERS), options, "stop", self._work())
 
     @property
+    def most_epochs(self) -> int | None:
+        """The epochs after which a trial is done whoever stops it; None where only the training knows."""
+        said: int | None = self.experiment.stop.get("max_epochs")
+        return said or self._work().epochs
+
+    @property
     def waits(self) -> bool:
         """Whether the scheduler wants all trials out at once."""
         return self.experiment.stop["name"] in WAITING
@@ -56,7 +62,7 @@ class Plan:
     def _work(self) -> Work:
         own = self.function is not None
         takes = self.function is None or OwnTraining(self.function).takes_checkpoint
-        return Work(None if own else _most_epochs(self.space, self.experiment.training), self._adjustable(own), takes)
+        return Work(None if own else self.experiment.training.epochs, self._adjustable(own), takes)
 
     def _adjustable(self, own: bool) -> dict[str, Any]:
         return adjustable(self.space.domains, own)
@@ -69,13 +75,6 @@ class Plan:
             return dict(cost(config, self.dataset.input_shape, self.dataset.classes))
         except Exception:  # the trial itself will show a builder's error, as its own
             return None
-
-
-def _most_epochs(space: Space, training: Recipe) -> int:
-    domain = space.domains.get("epochs")
-    if domain is None:
-        return int(space.constants.get("epochs", training.epochs))
-    return int(kinds.decode(domain, 1.0) if kinds.levels(domain) is None else max(kinds.levels(domain) or [1]))
 
 
 def resolve_space(experiment: Experiment) -> Space:
@@ -109,10 +108,10 @@ def check_parameters(space: Space, training: Recipe) -> None:
 
 
 def check_columns(space: Space) -> None:
-    taken = [name for name in space.parameters if name in COLUMNS and name != "seed"]
-    if taken or "seed" in space.parameters:
-        names = ", ".join(taken or ["seed"])
-        raise InputError(f"a parameter cannot be called {names}: the table of trials has a column of that name")
+    columns = {column.lower() for column in COLUMNS}
+    taken = ", ".join(name for name in space.parameters if name.lower() in columns)
+    if taken:
+        raise InputError(f"a parameter cannot be called {taken}: the table of trials has a column of that name")
 
 
 def make_plan(
@@ -148,6 +147,10 @@ def make_plan(
     plan = Plan(experiment, space, objective, function, dataset)
     plan.searcher()
     plan.scheduler()
+    if plan.waits and experiment.resources.concurrency is not None:
+        raise InputError(
+            f"{experiment.stop['name']} has all trials out at once: resources.concurrency does not go with it"
+        )
     if plan.waits and experiment.budget.trials is None:
         raise InputError(f"{experiment.stop['name']} needs budget.trials: its trials take turns")
     return plan

@@ -76,16 +76,15 @@ class Hearing(tune.Callback):
         assert self.view is not None
         self.view.refresh()
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        assert self.ledger is not None
-        self.ledger.started(trial.config["trial"]["number"])
-
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         assert self.ledger is not None
         number, given = result["number"], trial.config["trial"]
         if "fitness" in result:
-            said = (result[key] for key in ("attempt", "epoch", "metrics", "fitness", "seconds", "hostname"))
-            if self.ledger.hear(number, *said) and given["config"] != self.ledger.trials[number].config:
+            said = {key: result[key] for key in ("attempt", "epoch", "metrics", "fitness", "seconds")}
+            if (
+                self.ledger.hear(number, **said, node=result["hostname"], last="ended" in result)
+                and given["config"] != self.ledger.trials[number].config
+            ):
                 self.ledger.reconfigure(number, given["config"])
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
@@ -100,7 +99,8 @@ def _loss(text: str) -> Failure:
     """What the loss of a process means: out of memory, an error of the code, or bad luck."""
     if "OutOfMemoryError" in text:
         return "oom"
-    return "lost" if "died" in text and "error raised in its creation task" not in text else "error"
+    died = "actor died" in text or "worker died" in text or "node died" in text
+    return "lost" if died and "error raised in its creation task" not in text else "error"
 
 
 class Stopping(tune.Stopper):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from ray.tune import schedulers
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
-from ray.tune.search.sample import Domain
+from ray.tune.search.sample import Categorical, Domain
 
 from raynas.results import Asked, Heard, Told
 from raynas.space import kinds
@@ -83,12 +83,18 @@ def pbt(work: Work, *, interval: Count = 1, quantile: Annotated[float, Field(gt=
     if not work.adjustable:
         fields = ", ".join(sorted(Recipe.model_fields))
         raise InputError(f"pbt changes hyperparameters while trials train, and the space varies none of {fields}")
-    changes = {"trial": {"config": dict(work.adjustable)}}
+    given = {name: _for_pbt(domain) for name, domain in work.adjustable.items()}
+    changes = {"trial": {"config": given}}
     scheduler = _WithSearcher(
         **RULER, perturbation_interval=interval, quantile_fraction=quantile, hyperparam_mutations=changes
     )
     scheduler.domains = dict(work.adjustable)
     return scheduler
+
+
+def _for_pbt(domain: Domain) -> Any:
+    """Ray multiplies the value of any domain; of a list it takes a neighbour."""
+    return list(domain.categories) if isinstance(domain, Categorical) else domain
 
 
 class _WithSearcher(schedulers.PopulationBasedTraining):
@@ -138,7 +144,7 @@ def _must_pause(work: Work, name: str) -> None:
 
 def adjustable(domains: dict[str, Domain], all_of_them: bool) -> dict[str, Domain]:
     """The parameters that may change while a trial trains: those of the recipe, or all plain ones of an own loop."""
-    fixed = ("epochs", "precision")
+    fixed = ("epochs", "precision", "optimizer", "batch_size")  # the optimizer's state is of one optimizer
     return {
         name: domain
         for name, domain in domains.items()

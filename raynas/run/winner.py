@@ -27,9 +27,6 @@ def trained_model(results: Results | str | Path, trial: int | None = None, home:
     folder = results.folder / "checkpoints" / f"{number:05d}"
     if not has_checkpoint(folder):
         raise InputError(f"no weights were kept for trial {number}: 'keep' says how many of the best keep theirs")
-    parameters = results.experiment["spec"]["space"]
-    config = {name: rows[name].iloc[0] for name in parameters}
-    config = {name: value.item() if hasattr(value, "item") else value for name, value in config.items()}
-    network = build(config, tuple(data["input_shape"]), data["classes"])
+    network = build(results.config(number), tuple(data["input_shape"]), data["classes"])
     load_weights(folder, network)
     return network.eval()

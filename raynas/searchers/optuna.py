@@ -48,12 +48,14 @@ class Optuna:
         chosen = _sampler(sampler, seed, sampler_options or {})
         self.study = optuna.create_study(direction="maximize", sampler=chosen)
         self.pending: dict[int, Any] = {}
+        self.asked = 0
         self.origin: dict[str, Any] = {}
 
     def ask(self) -> Config:
         trial = self.study.ask(self.distributions)
-        self.pending[trial.number] = trial
-        self.origin = {"operator": "optuna", "ask": trial.number}
+        self.pending[self.asked] = trial
+        self.origin = {"operator": "optuna", "ask": self.asked}
+        self.asked += 1
         return self.space.unflat({name: _on_grid(self.flat[name], value) for name, value in trial.params.items()})
 
     def tell(self, trial: Trial) -> None:
@@ -63,7 +65,8 @@ class Optuna:
         asked = self.space.unflat({name: _on_grid(self.flat[name], value) for name, value in mine.params.items()})
         if asked != trial.config:  # on record with another config: another version of Optuna asked
             self.study.tell(mine, state=TrialState.FAIL)
-            mine = self.study.enqueue_trial(self.space.flatten(trial.config)) or self.study.ask(self.distributions)
+            self.study.add_trial(self._on_record(trial))
+            return
         for epoch, fitness in trial.curve:
             mine.report(fitness, epoch)
         if trial.fitness is None:
@@ -72,6 +75,25 @@ class Optuna:
             self.study.tell(mine, state=TrialState.PRUNED)
         else:
             self.study.tell(mine, trial.fitness)
+
+    def _on_record(self, trial: Trial) -> Any:
+        """A told trial as Optuna keeps it, made from its config."""
+        from optuna.trial import TrialState, create_trial
+
+        state = (
+            TrialState.FAIL
+            if trial.fitness is None
+            else TrialState.PRUNED
+            if trial.state == "stopped"
+            else TrialState.COMPLETE
+        )
+        return create_trial(
+            state=state,
+            value=trial.fitness if state == TrialState.COMPLETE else None,
+            params=self.space.flatten(trial.config),
+            distributions=self.distributions,
+            intermediate_values=dict(trial.curve),
+        )
 
 
 def _sampler(name: str, seed: int, given: dict[str, Any]) -> Any:

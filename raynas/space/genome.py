@@ -117,6 +117,10 @@ class Genome(Domain):
             raise InputError(
                 f"genome: {reductions} reductions need at least {reductions + 2} layers, got at most {layers[1]}"
             )
+        if math.comb(max(layers[1] - 2, 0), reductions) > 100_000:
+            raise InputError(
+                f"genome: {reductions} reductions among {layers[1]} layers stand in too many ways; use fewer of either"
+            )
         if not 0 <= depth_mutation <= 1:
             raise InputError(f"genome: depth_mutation is a share in [0, 1], got {depth_mutation}")
         self.layers, self.filters = tuple(layers), tuple(filters)

@@ -34,14 +34,13 @@ def save_checkpoint(folder: Path, model: nn.Module, progress: Progress) -> None:
     """Make (model, optimizer, epoch, metrics) the checkpoint in `folder`; the one before stays until then."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    index: dict[str, Any] = {"epoch": progress.epoch, "metrics": progress.metrics, "optimizer": None}
+    index: dict[str, Any] = {"epoch": progress.epoch, "metrics": progress.metrics}
     if progress.optimizer is not None:
         state = progress.optimizer.state_dict()
         for number, values in state["state"].items():
             for name, value in values.items():
                 if value is not None:
                     tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
-        index["optimizer"] = state["param_groups"]
     content = save(tensors)
     index["sha256"] = hashlib.sha256(content).hexdigest()
     index["tensors"] = f"epoch-{progress.epoch}.safetensors"
@@ -81,7 +80,7 @@ def load_weights(folder: Path, model: nn.Module) -> Progress:
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
     """Put the checkpoint into `model` and `optimizer`; returns where the training stands."""
     progress = load_weights(folder, model)
-    index, tensors = _read(folder)
+    tensors = _read(folder)[1]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
@@ -90,6 +89,7 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
             like = parameters[int(number)]
             # the memory layout of the parameter, as the optimizer made it: other layouts add up in another order
             state.setdefault(int(number), {})[name] = torch.empty_like(like).copy_(tensor) if tensor.dim() else tensor
-    optimizer.load_state_dict({"state": state, "param_groups": index["optimizer"]})
+    # the recipe's own settings stay: they are a function of config and step, and may have changed on purpose
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     progress.optimizer = optimizer
     return progress

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -35,6 +35,7 @@ class NetworkTraining:
     data: Shared
     training: dict[str, Any]
     save_every_s: float = 5.0
+    may_run_ahead: ClassVar[bool] = False
 
     def __call__(self, config: dict[str, Any], checkpoint: Path, seed: int, share: Share) -> Iterator[dict[str, Any]]:
         """Metrics an epoch, from `checkpoint` on when it holds one; `epoch` numbers them.

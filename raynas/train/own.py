@@ -23,8 +23,20 @@ class OwnTraining:
     function: Callable[..., Iterator[dict[str, Any]]]
 
     @property
+    def may_run_ahead(self) -> bool:
+        return not self.takes_checkpoint
+
+    @property
     def takes_checkpoint(self) -> bool:
         return "checkpoint" in inspect.signature(self.function).parameters
+
+    def _epoch(self, metrics: dict[str, Any], number: int) -> dict[str, int]:
+        """The epoch of a report: counted, but said by a function that may start from a checkpoint."""
+        if not self.takes_checkpoint or "epoch" not in metrics:
+            return {"epoch": number}
+        if not isinstance(metrics["epoch"], int) or metrics["epoch"] < 1:
+            raise InputError(f"epochs are numbered from 1, got epoch {metrics['epoch']!r}")
+        return {"epoch": metrics["epoch"]}
 
     def __call__(self, config: dict[str, Any], checkpoint: Path, seed: int, share: Share) -> Iterator[dict[str, Any]]:
         share.prepare(seed)
@@ -35,7 +47,7 @@ class OwnTraining:
         for number, metrics in enumerate(self.function(copy.deepcopy(config), **given), start=1):
             if not isinstance(metrics, dict):
                 raise InputError(f"a training function yields a dict of metrics, got {metrics!r}")
-            yield {"epoch": number, **metrics}
+            yield {**metrics, **self._epoch(metrics, number), "finished": False}
 
 
 def check_function(function: Any) -> None:

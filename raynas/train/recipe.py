@@ -33,7 +33,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {"constant": _constant, "cosine
 
 
 class Recipe(Settings):
-    """Every field can also be a parameter of the space; a trial's config then wins over the experiment's `training`."""
+    """Every field but `epochs` can also be a parameter of the space; a trial's config then wins over the experiment's `training`."""
 
     epochs: Annotated[int, Field(ge=1)] = 5
     batch_size: Annotated[int, Field(ge=1)] = 128

@@ -4,16 +4,29 @@ import errno
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ray import tune
 
 from raynas.objectives import Diverged, Failure, Objective
 from raynas.train.share import Share
 
-Training = Callable[[dict[str, Any], Path, int, Share], Iterator[dict[str, Any]]]
+AHEAD_S = 0.02  # trainings with epochs shorter than this run one epoch ahead
+DONE: dict[str, Any] = {"done": True, "ended": "done"}
+
+
+class Training(Protocol):
+    """Yields the metrics of a config's epochs. `may_run_ahead`: nothing is lost when an epoch is trained before the
+    report of the one before has arrived."""
+
+    may_run_ahead: bool
+
+    def __call__(
+        self, config: dict[str, Any], checkpoint: Path, seed: int, share: Share
+    ) -> Iterator[dict[str, Any]]: ...
+
 
 CUDA_IS_GONE = ("CUDA error", "device-side assert", "illegal memory access")
 
@@ -52,24 +65,37 @@ class GeneratorTrainable(tune.Trainable):
         self.trial: dict[str, Any] = config["trial"]
         self.folder = Path(self.trial["checkpoint"])
         self.reports: Iterator[dict[str, Any]] | None = None
+        self.ahead: tuple[dict[str, Any], float] | dict[str, Any] | None = None
 
     def step(self) -> dict[str, Any]:
-        began = time.perf_counter()
         result: dict[str, Any] = {"number": self.trial["number"], "attempt": self.trial["attempt"]}
+        outcome = self.ahead or self._next()
+        self.ahead = None
+        if isinstance(outcome, dict):
+            return {**result, **outcome}
+        metrics, seconds = outcome
+        try:
+            finished = bool(metrics.pop("finished", False))
+            epoch = int(metrics.pop("epoch"))
+            result |= {"epoch": epoch, "metrics": metrics, "fitness": self.objective(metrics), "seconds": seconds}
+        except Exception as error:
+            return {**result, **self._failed(error)}
+        if seconds < AHEAD_S and self.training.may_run_ahead and not finished:
+            self.ahead = self._next()  # the end of a quick training comes with its last report, not a round trip later
+            finished = self.ahead == DONE
+        return {**result, **({"ended": "done"} if finished else {}), "done": finished}
+
+    def _next(self) -> tuple[dict[str, Any], float] | dict[str, Any]:
+        """The next metrics and the seconds they took, or the last result of a training that is over."""
+        began = time.perf_counter()
         try:
             if self.reports is None:
                 share = Share(self.trial["cpu"], self.trial["gpu"])
                 self.reports = self.training(self.trial["config"], self.folder, self.trial["seed"], share)
             metrics = next(self.reports, None)
-            if metrics is None:
-                return {**result, "done": True, "ended": "done"}
-            finished = bool(metrics.pop("finished", False))
-            epoch = int(metrics.pop("epoch"))
-            result |= {"epoch": epoch, "metrics": metrics, "fitness": self.objective(metrics)}
         except Exception as error:
-            return {**result, **self._failed(error)}
-        ended = {"ended": "done"} if finished else {}
-        return {**result, **ended, "seconds": time.perf_counter() - began, "done": finished}
+            return self._failed(error)
+        return DONE if metrics is None else (metrics, time.perf_counter() - began)
 
     def _failed(self, error: Exception) -> dict[str, Any]:
         """The last result of a training that raised."""
@@ -92,7 +118,7 @@ class GeneratorTrainable(tune.Trainable):
     def load_checkpoint(self, checkpoint: Mapping[str, Any] | str | None) -> None:
         """Go on from a folder that `save_checkpoint` filled."""
         assert isinstance(checkpoint, str)
-        self.reports = None
+        self.reports = self.ahead = None
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(checkpoint, self.folder)
 
