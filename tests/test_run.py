@@ -358,7 +358,7 @@ def test_arrays_are_searched_and_resumed_with_them_only(tmp_path):
 def test_a_trial_that_trained_all_its_epochs_is_done_whoever_stops_it(tmp_path):
     results = go(tmp_path, trainings.nine, trials=6, stop={"name": "asha", "max_epochs": 9}, search="random")
     frame = results.trials
-    assert (frame["state"] == "done").equals(frame["epochs"] == 9)
+    assert (frame["state"] == "done").tolist() == (frame["epochs"] == 9).tolist()
     assert (frame["state"] == "done").any()
 
 
