@@ -374,7 +374,9 @@ def test_cost_allocates_nothing_draws_nothing_and_is_exact(name):
     assert devices.seen == {"meta"}
     assert torch.equal(torch.random.get_rng_state(), state)
     assert found["params"] == parameters(build(CONFIGS[name], (3, 28, 28), 10))
-    assert all(type(value) is int and value > 0 for value in found.values())
+    kinds = {"params": int, "flops": int, "memory_mb": float}
+    assert {name: type(value) for name, value in found.items()} == kinds
+    assert all(value > 0 for value in found.values())
 
 
 def test_what_no_machine_could_hold_still_has_a_cost():

@@ -16,9 +16,10 @@ from raynas.tables import InputError
 RULE = "best = highest fitness at the last epoch, among trials that trained to their end (all others only while there are none)"
 
 COLUMNS = (
-    "number", "state", "fitness", "epochs", "params", "flops", "seconds", "attempt", "node", "duplicate_of",
+    "number", "state", "fitness", "epochs", "params", "flops", "memory_mb", "seconds", "attempt", "node", "duplicate_of",
     "failure", "error", "origin", "identity", "seed", "created", "started", "ended",
 )  # fmt: skip
+COUNTED = {"params": "Int64", "flops": "Int64", "memory_mb": "Float64"}
 CURVE_COLUMNS = ("number", "epoch", "fitness", "seconds", "attempt")
 
 
@@ -74,9 +75,9 @@ class Results:
         configs = pd.DataFrame([row["config"] for row in rows], index=frame.index)
         metrics = last.drop(columns=[name for name in CURVE_COLUMNS if name != "number"])
         metrics = metrics[[name for name in metrics.columns if name not in configs.columns and name not in COLUMNS]]
-        costs = pd.DataFrame([row["cost"] or {} for row in rows], index=frame.index, columns=["params", "flops"])
+        costs = pd.DataFrame([row["cost"] or {} for row in rows], index=frame.index, columns=list(COUNTED))
         frame = pd.concat(
-            [frame, configs, metrics.reindex(answered_by).set_axis(frame.index), costs.astype("Int64")], axis=1
+            [frame, configs, metrics.reindex(answered_by).set_axis(frame.index), costs.astype(COUNTED)], axis=1
         )
         for name in ("seconds", "attempt", "node", "duplicate_of", "failure", "error", "identity", "seed"):
             frame[name] = [row[name] for row in rows]

@@ -183,7 +183,7 @@ class Store:
 
     # -- writing trials ------------------------------------------------------------------------------------------------
 
-    def ask(self, trial: Trial, seq: int, resources: dict[str, float], cost: dict[str, Any] | None) -> None:
+    def ask(self, trial: Trial, seq: int, resources: dict[str, float]) -> None:
         """A new trial, before it runs; one that a twin already answers is told in the same breath."""
         with self.writing() as connection:
             connection.execute(
@@ -197,7 +197,7 @@ class Store:
                     duplicate_of=trial.duplicate_of,
                     seed=trial.seed,
                     resources=resources,
-                    cost=cost,
+                    cost=trial.cost or None,
                     attempt=trial.attempt,
                     asked=seq,
                     created=time.time(),
@@ -280,7 +280,8 @@ class Store:
         found: dict[int, Trial] = {}
         for row in self.rows(trials):
             fields = ("number", "config", "identity", "seed", "attempt", "origin", "duplicate_of")
-            trial = found[row["number"]] = Trial(**{name: row[name] for name in fields})
+            made = Trial(**{name: row[name] for name in fields}, cost=row["cost"] or {})
+            trial = found[row["number"]] = made
             events.append(Asked(row["asked"], trial))
             if row["told"] is not None:
                 for name in ("state", "failure", "error", "fitness"):

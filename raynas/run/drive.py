@@ -76,6 +76,8 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
             experiment.keep,
             plan.cost,
             plan.most_epochs,
+            plan.limits,
+            plan.objective.scores,
         )
         for leftover in folder.glob("tune-*"):  # of a driver that was killed
             shutil.rmtree(leftover, ignore_errors=True)
@@ -89,6 +91,8 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
         if hasattr(scheduler, "replay"):
             scheduler.replay(history)
         out = slots if not plan.waits else (experiment.budget.trials or slots)
+        if progress and plan.feasible is not None:
+            print(f"limits: {plan.feasible}", flush=True)
         view = _view(ledger, slots, folder.name, progress)
         stack.enter_context(_ctrl_c(ledger))
         try:
@@ -175,4 +179,4 @@ def _training(plan: Plan) -> Any:
 
     assert plan.dataset is not None
     every_s = 0.0 if plan.waits else 5.0  # those that pause and copy trials need the checkpoint of the last epoch
-    return NetworkTraining(share(plan.dataset), plan.experiment.training.model_dump(), every_s)
+    return NetworkTraining(share(plan.dataset), plan.experiment.training.model_dump(), every_s, plan.timed, plan.limits)

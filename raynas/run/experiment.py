@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from raynas.objectives import OBJECTIVES
+from raynas.objectives import OBJECTIVES, parse_limit
 from raynas.settings import Settings
 from raynas.tables import InputError, is_import_name, unknown
 from raynas.train.recipe import Recipe
@@ -70,6 +70,7 @@ class Experiment(Settings):
     image_size: Count | None = None  # for folders of images
     search: dict[str, Any] = {"name": DEFAULTS["search"]}
     objective: dict[str, Any] = {"fitness": DEFAULTS["objective"]}
+    limits: list[str] = []  # e.g. "params <= 100_000": networks that break one are never trained
     training: Recipe = Recipe()
     stop: dict[str, Any] = {"name": DEFAULTS["stop"]}
     budget: Budget = Budget(trials=20)
@@ -88,6 +89,18 @@ class Experiment(Settings):
         if isinstance(value, str) and value not in OBJECTIVES:
             return {"fitness": "metric", "metric": value}
         return _named(value, "objective", "fitness")
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("limits")
+    @classmethod
+    def _well_formed(cls, limits: list[str]) -> list[str]:
+        for limit in limits:
+            parse_limit(limit)
+        return limits
 
     @field_validator("search", "stop", "objective")
     @classmethod

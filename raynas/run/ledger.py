@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from raynas.objectives import Failure, Trial
+from raynas.objectives import Failure, Limit, Trial, broken
 from raynas.results import Asked, Heard, Store, Told
 from raynas.results.schema import trials
 from raynas.rng import seed_at
@@ -23,7 +23,8 @@ from raynas.space import Space
 
 ATTEMPTS = 3  # a trial whose process or node dies is started this often
 ALIKE = 3  # the search stops when this many first trials fail in the same way
-REPEATS = 200  # proposals in a row that were trained already: the space is exhausted
+REPEATS = 200  # proposals without a new one that were trained already: the space is exhausted
+REFUSALS = 5_000  # proposals without a new one that broke a limit
 
 Next = Trial | Literal["wait", "end"]
 
@@ -31,8 +32,8 @@ Next = Trial | Literal["wait", "end"]
 class Ledger:
     """The memory of one running experiment.
 
-    `cost` maps a config to what its network costs; `resources` is what a trial gets; `keep` is how many of the best
-    trials keep their weights; `concurrency` bounds the trials that are out at once.
+    `cost` maps a config to what its network costs, which `limits` may refuse; `scores` maps metrics and costs to the
+    goals of the objective; `resources` is what a trial gets; `keep` is how many of the best trials keep their weights.
     """
 
     def __init__(
@@ -47,10 +48,13 @@ class Ledger:
         keep: int,
         cost: Callable[[dict[str, Any]], dict[str, Any] | None] = lambda config: None,
         most_epochs: int | None = None,
+        limits: tuple[Limit, ...] = (),
+        scores: Callable[[dict[str, Any]], tuple[float, ...]] = lambda metrics: (),
     ):
         self.store, self.folder, self.space, self.searcher = store, folder, space, searcher
         self.budget, self.seed, self.resources, self.keep, self.cost = budget, seed, resources, keep, cost
         self.most_epochs = most_epochs  # of a trial, where that is known
+        self.limits, self.scores = limits, scores
         self.trials: dict[int, Trial] = {}
         self.queue: deque[Trial] = deque()
         self.out: dict[int, Trial] = {}  # handed out, not ended
@@ -58,7 +62,7 @@ class Ledger:
         self.losses: dict[int, int] = {}  # how often a trial's process died in this session
         self.twins: dict[int, list[Trial]] = {}  # waiting for the trial that will answer them
         self.ranking: list[tuple[float, int]] = []  # (-fitness, number) of done trials, best first
-        self.seq, self.repeats = 0, 0
+        self.seq, self.repeats, self.refusals = 0, 0, 0  # the last two since a new trial was proposed
         self.seconds = 0.0  # of training, all trials
         self.first_start: float | None = None  # of a trial in this session
         self.ended_here: list[Trial] = []  # in this session, trained ones
@@ -84,7 +88,7 @@ class Ledger:
                     self._answer(event.trial, self.trials[event.trial.duplicate_of])
                 self._forget_failure(event.trial)
                 self._rank(event.trial)
-                self.searcher.tell(event.trial)
+                self._tell_searcher(event.trial)
         self.seconds = sum(float(row["seconds"]) for row in self.store.rows(trials))
         for trial in self.trials.values():
             if not trial.ended and trial.duplicate_of is None:
@@ -105,8 +109,8 @@ class Ledger:
 
     @property
     def trained(self) -> int:
-        """Trials that count for the budget: all but those answered by a twin."""
-        return sum(trial.duplicate_of is None for trial in self.trials.values())
+        """Trials that count for the budget: all but those answered by a twin or refused by a limit."""
+        return sum(trial.duplicate_of is None and trial.state != "refused" for trial in self.trials.values())
 
     def _spent(self) -> str | None:
         """Which budget is used up."""
@@ -151,16 +155,22 @@ class Ledger:
             if config is None:
                 spent = "the searcher has nothing more to propose"
             elif (trial := self._ask(config)) is not None:
-                self.repeats = 0
+                self.repeats = self.refusals = 0
                 return self._hand_out(trial)
-            elif (repeats := self.repeats + 1) >= REPEATS:
-                spent = f"the space is exhausted: the last {REPEATS} proposals had been trained already"
             else:
-                self.repeats, spent = repeats, self._spent()
+                spent = self._in_vain() or self._spent()
         if self.out:
             return "wait"  # one of them may be lost and want its place back
         self.reason = spent
         return "end"
+
+    def _in_vain(self) -> str | None:
+        """Whether too many proposals in a row led to no new trial."""
+        if self.repeats >= REPEATS:
+            return f"the space is exhausted: the last {REPEATS} proposals had been trained already"
+        if self.refusals >= REFUSALS:
+            return f"the last {REFUSALS:,} proposals broke the limits"
+        return None
 
     def _propose(self) -> dict[str, Any] | None:
         try:
@@ -174,25 +184,32 @@ class Ledger:
         self.reason, self.error = "the searcher raised", traceback.format_exc()
 
     def _ask(self, config: dict[str, Any]) -> Trial | None:
-        """Record a proposal; None when a twin answers it."""
+        """Record a proposal; None when a twin answers it or a limit refuses it."""
         number = len(self.trials)
         trial = Trial(
             number, config, self.space.identity(config), seed_at(self.seed, 1, number), origin=self.searcher.origin
         )
         twin = self.answers.get(trial.identity)
-        cost = None
         if twin is None:
             self.answers[trial.identity] = trial
-            trial.state = "running"  # it is about to be handed out
-            cost = self.cost(config)
+            trial.cost = self.cost(config) or {}
+            trial.error = broken(self.limits, trial.cost)
+            trial.state = "refused" if trial.error else "running"  # it is about to be handed out
         else:
-            trial.duplicate_of = twin.number
+            trial.duplicate_of, trial.cost = twin.number, twin.cost
         self.trials[number] = trial
         self.seq += 1
-        self.store.ask(trial, self.seq, self.resources, cost)
-        if twin is None:
+        self.store.ask(trial, self.seq, self.resources)
+        if trial.state == "running":
             return trial
-        self._wait_for(trial, twin)
+        if twin is None:
+            self._tell(trial)
+        else:
+            self._wait_for(trial, twin)
+        if (twin or trial).state == "refused":
+            self.refusals += 1
+        else:
+            self.repeats += 1
         return None
 
     def _wait_for(self, trial: Trial, twin: Trial) -> None:
@@ -243,7 +260,8 @@ class Ledger:
         self.store.set_trial(number, config=config)
 
     def end(self, number: int, attempt: int, ended: str | None, error: str | None = None, fatal: bool = False) -> None:
-        """A trial ended: `ended` is "done", a kind of failure, or None when a scheduler stopped it early."""
+        """A trial ended: `ended` is "done", "refused" (by a limit on what is measured before training), a kind of failure,
+        or None when a scheduler stopped it early."""
         trial = self.trials[number]
         if number not in self.out or attempt != trial.attempt:
             return
@@ -253,6 +271,8 @@ class Ledger:
             trial.state = "done"  # a scheduler also stops those that trained all their epochs
         elif ended is None:
             trial.state = "stopped"
+        elif ended == "refused":
+            trial.state, trial.error, trial.fitness = "refused", error, None
         else:
             self._fail(trial, ended, error)  # type: ignore[arg-type]
         del self.out[number]
@@ -261,7 +281,8 @@ class Ledger:
             self._tell(twin, trial)
         self._forget_failure(trial)
         self._rank(trial)
-        self.ended_here.append(trial)
+        if trial.state != "refused":
+            self.ended_here.append(trial)
         self._drop_weights(trial.number, *(loser for _, loser in self.ranking[self.keep : self.keep + 1]))
         if fatal:
             self.error = error
@@ -298,9 +319,14 @@ class Ledger:
         self.seq += 1
         self.store.tell(trial, self.seq)
         try:
-            self.searcher.tell(trial)
+            self._tell_searcher(trial)
         except Exception:
             self._searcher_raised()
+
+    def _tell_searcher(self, trial: Trial) -> None:
+        if trial.fitness is not None:
+            trial.scores = self.scores({**trial.cost, **trial.metrics})
+        self.searcher.tell(trial)
 
     def _answer(self, trial: Trial, twin: Trial) -> None:
         trial.state, trial.failure, trial.error, trial.fitness = twin.state, twin.failure, twin.error, twin.fitness

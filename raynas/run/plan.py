@@ -1,7 +1,7 @@
 """From an Experiment to what it takes to run it: everything is looked up and checked here, before anything is written."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +9,18 @@ from ray.tune.schedulers import TrialScheduler
 
 from raynas.data import Dataset, load
 from raynas.models import build, cost, model, same_network
-from raynas.objectives import OBJECTIVES, Objective
+from raynas.objectives import COSTS, MEASURED, OBJECTIVES, Limit, Objective, parse_limit
 from raynas.results.results import COLUMNS
 from raynas.rng import stream
 from raynas.run.experiment import Experiment, look_up_or_import, split_name
+from raynas.run.feasible import Feasible, examine
 from raynas.run.schedulers import SCHEDULERS, WAITING, Work, adjustable
 from raynas.run.third_party import ThirdParty
 from raynas.searchers import SEARCHERS, Searcher
 from raynas.settings import construct
 from raynas.space import Space, read
-from raynas.tables import InputError, import_named, look_up, nearest
+from raynas.tables import InputError, import_named, look_up, nearest, unknown
+from raynas.train.fit import METRICS
 from raynas.train.own import OwnTraining, check_function
 from raynas.train.recipe import Recipe, recipe_for
 
@@ -27,13 +29,24 @@ Function = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked experiment with its parts. `function` is the user's own training, `dataset` what networks train on."""
+    """A checked experiment with its parts. `function` is the user's own training, `dataset` what networks train on,
+    `feasible` how much of the space the limits leave."""
 
     experiment: Experiment
     space: Space
     objective: Objective
     function: Function | None
     dataset: Dataset | None
+    feasible: Feasible | None = None
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        return tuple(parse_limit(text) for text in self.experiment.limits)
+
+    @property
+    def timed(self) -> bool:
+        """Whether latency is asked for."""
+        return MEASURED in self.objective.reads or any(limit.cost == MEASURED for limit in self.limits)
 
     def searcher(self) -> Searcher:
         """A fresh searcher, as it is before the first ask."""
@@ -68,7 +81,7 @@ class Plan:
         return adjustable(self.space.domains, own)
 
     def cost(self, config: dict[str, Any]) -> dict[str, Any] | None:
-        """Parameters and FLOPs of a config's network; None where the model cannot be built on the meta device."""
+        """Parameters, FLOPs and memory of a config's network; None where the model cannot be built on the meta device."""
         if self.dataset is None:
             return None
         try:
@@ -145,6 +158,7 @@ def make_plan(
         space = space.merging(rule) if rule is not None else space
         _build_one(space, dataset)
     plan = Plan(experiment, space, objective, function, dataset)
+    check_goals(plan)
     plan.searcher()
     plan.scheduler()
     if plan.waits and experiment.resources.concurrency is not None:
@@ -153,7 +167,22 @@ def make_plan(
         )
     if plan.waits and experiment.budget.trials is None:
         raise InputError(f"{experiment.stop['name']} needs budget.trials: its trials take turns")
-    return plan
+    return replace(plan, feasible=examine(space, plan.cost, plan.limits))
+
+
+def check_goals(plan: Plan) -> None:
+    """Refuse what the objective, the limits and the searcher cannot be told, before a trial finds out."""
+    if plan.dataset is None:
+        if plan.limits:
+            raise InputError("limits are on networks that raynas builds; a trainable of your own checks its own")
+    else:
+        for name in plan.objective.reads:
+            if name not in (*METRICS, *COSTS):
+                raise unknown("metric", name, (*METRICS, *COSTS))
+    if plan.experiment.search["name"] == "nsga2" and len(plan.objective.goals) < 2:
+        raise InputError(
+            "nsga2 takes several objectives, e.g. objective={fitness: pareto, metrics: {val_accuracy: max, params: min}}"
+        )
 
 
 def _build_one(space: Space, dataset: Dataset) -> None:

@@ -43,6 +43,7 @@ class RaySearcher(Searcher):
             "number": trial.number,
             "attempt": trial.attempt,
             "config": trial.config,
+            "cost": trial.cost,
             "seed": trial.seed,
             "checkpoint": str(self.ledger.checkpoint(trial)),
             **self.ledger.resources,

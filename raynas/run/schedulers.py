@@ -218,5 +218,9 @@ class ByNumber(FIFOScheduler):
                 last[event.number] = {"epoch": event.epoch, "fitness": event.fitness}
                 if finals.get(event.number) != event.epoch:  # Tune tells a last report as the end only
                     self._result(event.number, last[event.number])
-            elif isinstance(event, Told) and event.trial.state != "failed" and event.trial.duplicate_of is None:
+            elif (
+                isinstance(event, Told)
+                and event.trial.state in ("done", "stopped")
+                and event.trial.duplicate_of is None
+            ):
                 self._complete(event.trial.number, last[event.trial.number])

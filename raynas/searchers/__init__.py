@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from raynas.searchers.evolution import RegularizedEvolution
+from raynas.searchers.genetic import Genetic
 from raynas.searchers.grid import Grid
+from raynas.searchers.nsga2 import NSGA2
 from raynas.searchers.optuna import Optuna
 from raynas.searchers.random import Random
 from raynas.searchers.searcher import Searcher
@@ -12,6 +14,8 @@ from raynas.searchers.searcher import Searcher
 SEARCHERS: dict[str, Callable[..., Any]] = {
     "random": Random,
     "grid": Grid,
+    "genetic": Genetic,
+    "nsga2": NSGA2,
     "regularized-evolution": RegularizedEvolution,
     "optuna": Optuna,
 }

@@ -18,6 +18,7 @@ from raynas.rng import seed_at
 from raynas.train.recipe import Recipe
 
 EVALUATION_BATCH = 500
+METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr_last", "images_per_s")
 
 
 @dataclass
@@ -101,8 +102,7 @@ def evaluate(model: nn.Module, data: Batches, recipe: Recipe) -> tuple[float, fl
 def fit(
     model: nn.Module, train: Batches, validation: Batches, recipe: Recipe, start: Progress, seed: int
 ) -> Iterator[dict[str, float]]:
-    """Train from `start` to the recipe's last epoch; yields train_loss, train_accuracy, val_loss, val_accuracy, lr
-    (of the last step) and images_per_s after each. Raises Diverged when the loss leaves the finite numbers.
+    """Train from `start` to the recipe's last epoch; yields METRICS after each, `lr_last` of its last step. Raises Diverged when the loss leaves the finite numbers.
 
     Batch order, augmentation and dropout are functions of (seed, epoch) and the learning rate one of the step: a
     training that goes on from a checkpoint is bit-identical on CPU to one that was never interrupted.

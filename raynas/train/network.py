@@ -13,9 +13,11 @@ from torch import nn
 from raynas.data.batches import Batches
 from raynas.data.store import Shared, fetch
 from raynas.models import build
+from raynas.objectives import Limit, Refused, broken
 from raynas.rng import seed_at
 from raynas.train.checkpoint import CheckpointError, has_checkpoint, load_checkpoint, save_checkpoint
 from raynas.train.fit import Progress, fit, make_optimizer
+from raynas.train.latency import latency
 from raynas.train.recipe import Recipe, recipe_for
 from raynas.train.share import Share
 
@@ -30,11 +32,14 @@ def batches(shared: Shared, device: torch.device) -> tuple[Batches, Batches]:
 
 @dataclass(frozen=True)
 class NetworkTraining:
-    """Trains the network of a config on shared data. `training` holds the experiment's recipe fields."""
+    """Trains the network of a config on shared data. `training` holds the experiment's recipe fields. With `timed` the
+    latency is measured first and is among the metrics; a network that breaks `limits` by it is not trained."""
 
     data: Shared
     training: dict[str, Any]
     save_every_s: float = 5.0
+    timed: bool = False
+    limits: tuple[Limit, ...] = ()
     may_run_ahead: ClassVar[bool] = False
 
     def __call__(self, config: dict[str, Any], checkpoint: Path, seed: int, share: Share) -> Iterator[dict[str, Any]]:
@@ -47,14 +52,17 @@ class NetworkTraining:
         device = share.device()
         train, validation = batches(self.data, device)
         network, progress = self._start(config, checkpoint, seed, device)
+        measured = latency(network, self.data.dataset.input_shape, device) if self.timed else {}
+        if why := broken(self.limits, measured):
+            raise Refused(why)
         if progress.epoch > 0:
-            yield _report(progress, recipe)
+            yield {**_report(progress, recipe), **measured}
         saved = time.monotonic()
         for _ in fit(network, train, validation, recipe, progress, seed):
             if progress.epoch == recipe.epochs or time.monotonic() - saved >= self.save_every_s:
                 save_checkpoint(checkpoint, network, progress)
                 saved = time.monotonic()
-            yield _report(progress, recipe)
+            yield {**_report(progress, recipe), **measured}
 
     def _start(
         self, config: dict[str, Any], checkpoint: Path, seed: int, device: torch.device

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ray import tune
 
-from raynas.objectives import Diverged, Failure, Objective
+from raynas.objectives import Diverged, Failure, Objective, Refused
 from raynas.train.share import Share
 
 AHEAD_S = 0.02  # trainings with epochs shorter than this run one epoch ahead
@@ -44,9 +44,9 @@ def kind_of_failure(error: BaseException) -> Failure:
 class GeneratorTrainable(tune.Trainable):
     """`step` is `next`. The class form, because only it lets Ray reuse the process after an early stop too.
 
-    Its config is {"trial": {number, attempt, config, seed, checkpoint, cpu, gpu}}; `training` yields the metrics and
-    `objective` makes them a fitness. A result is {number, attempt, epoch, metrics, fitness, seconds, done,
-    ended}: `ended` is "done", or a failure's kind with its `error`. A training that raises ends its trial, not
+    Its config is {"trial": {number, attempt, config, cost, seed, checkpoint, cpu, gpu}}; `training` yields the metrics and
+    `objective` makes them and the costs a fitness. A result is {number, attempt, epoch, metrics, fitness, seconds, done,
+    ended}: `ended` is "done", "refused" or a failure's kind with its `error`. A training that raises ends its trial, not
     the process; only a broken CUDA context ends that too.
     """
 
@@ -77,7 +77,8 @@ class GeneratorTrainable(tune.Trainable):
         try:
             finished = bool(metrics.pop("finished", False))
             epoch = int(metrics.pop("epoch"))
-            result |= {"epoch": epoch, "metrics": metrics, "fitness": self.objective(metrics), "seconds": seconds}
+            result |= {"epoch": epoch, "metrics": metrics, "seconds": seconds}
+            result["fitness"] = self.objective({**self.trial["cost"], **metrics})
         except Exception as error:
             return {**result, **self._failed(error)}
         if seconds < AHEAD_S and self.training.may_run_ahead and not finished:
@@ -100,6 +101,8 @@ class GeneratorTrainable(tune.Trainable):
     def _failed(self, error: Exception) -> dict[str, Any]:
         """The last result of a training that raised."""
         self.reports = None  # frees what the generator holds
+        if isinstance(error, Refused):
+            return {"done": True, "ended": "refused", "error": str(error)}
         kind = kind_of_failure(error)
         if kind == "error" and any(sign in str(error) for sign in CUDA_IS_GONE):
             raise error  # every later trial in this process would fail too
