@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from raynas.run.experiment import Experiment
     from raynas.run.folders import open_results as open
     from raynas.run.launch import resume, search
+    from raynas.run.verify import verify
     from raynas.run.winner import trained_model as model
     from raynas.space import Genome, Space
 
 __version__ = "0.1.0"
-__all__ = ["Experiment", "Genome", "Results", "Space", "model", "open", "resume", "search"]
+__all__ = ["Experiment", "Genome", "Results", "Space", "model", "open", "resume", "search", "verify"]
 
 _HOMES = {
     "Experiment": "raynas.run.experiment:Experiment",
@@ -26,6 +27,7 @@ _HOMES = {
     "open": "raynas.run.folders:open_results",
     "resume": "raynas.run.launch:resume",
     "search": "raynas.run.launch:search",
+    "verify": "raynas.run.verify:verify",
 }
 
 

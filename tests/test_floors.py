@@ -35,6 +35,7 @@ HOMES = {
     "torch": ("models", "data", "objectives", "oneshot", "train", "run", "bench", "cli/doctor.py"),
     "medmnist": ("data",),
     "torchvision": ("data", "bench"),
+    "plotly": ("results/plots.py",),
     "typer": ("cli",),
     "yaml": ("settings.py",),
     "safetensors": ("train/checkpoint.py",),

@@ -134,7 +134,7 @@ def test_evolution_is_algorithm_1():
             assert parent in alive
             assert config != configs[parent]
         else:
-            assert searcher.origin == {"operator": "random"}
+            assert searcher.origin == {"operator": "random", "generation": 0}
         configs[number] = config
         tell(searcher, number, config, searcher.origin)
         alive = [*alive, number][-4:]

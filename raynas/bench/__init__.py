@@ -1,10 +1,15 @@
-"""How fast: every claim of speed is a ratio against the alternative in the same run."""
+"""How fast, how good: every claim is a comparison with the alternative in the same run."""
 
 from collections.abc import Callable
 
 from raynas.bench.overhead import overhead
+from raynas.bench.searchers import searchers
 from raynas.bench.training import training
 
-BENCHES: dict[str, Callable[..., None]] = {"overhead": overhead, "training": training}
+BENCHES: dict[str, Callable[..., None]] = {
+    "overhead": overhead,
+    "training": training,
+    "searchers": searchers,
+}
 
 __all__ = ["BENCHES"]

@@ -27,6 +27,10 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings as key=value, e.g. budget.trials=40 training.lr=1e-3.")
 ]
 
+Metrics = Annotated[
+    str | None, typer.Option(help="What the Pareto front is of: val_accuracy=max,params=min [the objective's].")
+]
+
 
 @contextmanager
 def errors_at_the_door() -> Iterator[None]:
@@ -171,19 +175,72 @@ def _results_or_why(name: str, home: Path | None) -> Any:
 def results(
     name: Annotated[str, typer.Argument(help="The experiment.")],
     format: Annotated[str, typer.Option(help="table, csv, json or parquet.")] = "table",
-    where: Annotated[str | None, typer.Option(help="An SQL condition, e.g. 'fitness > 0.8 and lr < 0.001'.")] = None,
+    view: Annotated[str, typer.Option(help="trials, curves, generations, lineage (of the best), pareto.")] = "trials",
+    where: Annotated[
+        str | None, typer.Option(help="An SQL condition on trials, e.g. 'fitness > 0.8 and lr < 0.001'.")
+    ] = None,
+    metrics: Metrics = None,
     output: Annotated[Path | None, typer.Option(help="Write to this file [standard output].")] = None,
     home: Home = None,
 ) -> None:
     """One table of everything that was tried."""
     with errors_at_the_door():
-        from raynas.cli.show import FORMATS, write_frame
+        from raynas.cli.show import FORMATS, VIEWS, write_frame
         from raynas.run.folders import open_results
         from raynas.tables import look_up
 
-        writer = look_up("format", format, FORMATS)
+        writer, looked = look_up("format", format, FORMATS), look_up("view", view, VIEWS)
+        if where is not None and view != "trials":
+            raise InputError(f"--where goes with the view trials, got '{view}'")
         found = open_results(name, home)
-        write_frame(found.trials if where is None else found.where(where), writer, output)
+        frame = looked(found, _modes(metrics)) if where is None else found.where(where)
+        write_frame(frame, writer, output)
+
+
+@app.command()
+def plot(
+    name: Annotated[str, typer.Argument(help="The experiment.")],
+    what: Annotated[str, typer.Argument(help="generations, lineage or pareto.")],
+    output: Annotated[Path | None, typer.Option(help="The HTML file [NAME-WHAT.html].")] = None,
+    metrics: Metrics = None,
+    home: Home = None,
+) -> None:
+    """A picture as one HTML file that needs nothing else."""
+    with errors_at_the_door():
+        from raynas.run.folders import open_results
+
+        found = open_results(name, home)
+        figure = found.plot(what, _modes(metrics))
+        path = output or Path(f"{found.name}-{what}.html")
+        figure.write_html(path, include_plotlyjs=True)
+        typer.echo(f"written to {path}")
+
+
+def _modes(text: str | None) -> dict[str, str] | None:
+    """`val_accuracy=max,params=min` as a mapping."""
+    if text is None:
+        return None
+    pairs = [item.strip().partition("=") for item in text.split(",")]
+    if not all(name and mode in ("max", "min") for name, _, mode in pairs):
+        raise InputError(f"metrics read like val_accuracy=max,params=min, got '{text}'")
+    return {name: mode for name, _, mode in pairs}
+
+
+@app.command()
+def verify(
+    name: Annotated[str, typer.Argument(help="The experiment.")],
+    trial: Annotated[
+        int | None, typer.Option(help="Another trial than the best; it must have kept its weights.")
+    ] = None,
+    home: Home = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Score the winner on the test split, which no search has seen."""
+    with errors_at_the_door():
+        from raynas.cli.show import print_verdict
+        from raynas.run.verify import verify as score
+
+        print_verdict(name, score(name, trial, home, data_dir))
 
 
 @app.command()
@@ -253,11 +310,11 @@ def doctor(home: Home = None, data_dir: DataDir = None) -> None:
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="overhead or training.")],
+    what: Annotated[str, typer.Argument(help="overhead, training or searchers.")],
     arguments: Annotated[list[str] | None, typer.Argument(help="Options as key=value, e.g. trials=200.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """How fast raynas is, as ratios against the alternative in the same run."""
+    """How fast raynas is and how good its searchers are, against the alternative in the same run."""
     with errors_at_the_door():
         from raynas.bench import BENCHES
         from raynas.settings import construct, override

@@ -36,7 +36,9 @@ def _states(results: Results) -> str:
     found = results.trials["state"].value_counts()
     twins = int(results.trials["duplicate_of"].notna().sum())
     parts = [
-        f"{found[state]} {state}" for state in ("done", "stopped", "failed", "running", "queued") if state in found
+        f"{found[state]} {state}"
+        for state in ("done", "stopped", "failed", "refused", "running", "queued")
+        if state in found
     ]
     failures = ", ".join(f"{count} {kind}" for kind, count in results.failures().items())
     text = ", ".join(parts) or "no trials"
@@ -91,6 +93,16 @@ def print_winners(results: Results, k: int) -> None:
             )
 
 
+def print_verdict(name: str, verdict: Any) -> None:
+    """Accuracy on the test split with its interval, beside what the search saw."""
+    console.print(
+        f"[bold]{name}[/bold], trial {verdict.trial}: test accuracy {verdict.accuracy:.4f} "
+        f"(95 % between {verdict.low:.4f} and {verdict.high:.4f}, {verdict.images:,} images)"
+    )
+    if verdict.val_accuracy is not None:
+        console.print(f"[dim]validation accuracy, by which it was chosen: {verdict.val_accuracy:.4f}[/dim]")
+
+
 def print_status(found: list[Results | InputError]) -> None:
     made = table("experiment", "trials", "best fitness", "time", "state", right=("best fitness",))
     for results in found:
@@ -124,23 +136,30 @@ def _parquet(frame: pd.DataFrame, path: Any) -> None:
     frame.astype(dict.fromkeys(mixed, "string")).to_parquet(path, index=False)
 
 
+DETAILS = ("error", "identity", "seed", "created", "started", "ended", "origin", "model", "attempt", "node", "flops",
+           "memory_mb", "train_loss", "train_accuracy", "lr_last", "images_per_s")  # fmt: skip
+
+
 def _table(frame: pd.DataFrame, path: Any) -> None:
-    columns = [
-        name
-        for name in frame.columns
-        if name not in ("error", "identity", "seed", "created", "started", "ended", "origin")
-    ]
-    columns = [name for name in columns if frame[name].notna().any()]
-    made = table(*columns, right=tuple(name for name in columns if pd.api.types.is_numeric_dtype(frame[name])))
-    for _, row in frame.sort_values("fitness", ascending=False).iterrows():
-        made.add_row(
-            *(
-                "-" if pd.isna(row[name]) else number(row[name]) if isinstance(row[name], float) else str(row[name])
-                for name in columns
-            )
-        )
+    """Without the columns of DETAILS, which the other formats have."""
+    columns = [name for name in frame.columns if name not in DETAILS and frame[name].notna().any()]
+    numbers = tuple(name for name in columns if pd.api.types.is_numeric_dtype(frame[name]))
+    made = table(*columns, right=numbers)
+    for column in made.columns:
+        column.no_wrap = column.header in numbers
+    in_order = (
+        frame.sort_values("fitness", ascending=False) if "generation" not in frame and "fitness" in frame else frame
+    )
+    for _, row in in_order.iterrows():
+        made.add_row(*(_cell(row[name]) for name in columns))
     out = console if path is sys.stdout else Console(file=open(path, "w", encoding="utf-8"), width=250)
     out.print(made)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return number(value) if value is pd.NA or isinstance(value, float) else str(value)
 
 
 FORMATS: dict[str, Callable[[pd.DataFrame, Any], None]] = {
@@ -151,10 +170,19 @@ FORMATS: dict[str, Callable[[pd.DataFrame, Any], None]] = {
 }
 
 
+VIEWS: dict[str, Callable[[Results, dict[str, str] | None], pd.DataFrame]] = {
+    "trials": lambda results, metrics: results.trials,
+    "curves": lambda results, metrics: results.curves,
+    "generations": lambda results, metrics: results.generations(),
+    "lineage": lambda results, metrics: results.lineage(),
+    "pareto": lambda results, metrics: results.pareto(metrics),
+}
+
+
 def write_frame(frame: pd.DataFrame, writer: Callable[[pd.DataFrame, Any], None], output: Path | None) -> None:
     writer(frame, sys.stdout if output is None else output)
     if output is not None:
-        console.print(f"{len(frame)} trials written to {output}")
+        console.print(f"{len(frame)} rows written to {output}")
 
 
 def print_spaces() -> None:

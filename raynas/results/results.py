@@ -3,15 +3,17 @@
 import json
 import math
 import sqlite3
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from raynas.results import views
 from raynas.results.schema import reports, trials
 from raynas.results.store import Store
-from raynas.tables import InputError
+from raynas.tables import InputError, look_up
 
 RULE = "best = highest fitness at the last epoch, among trials that trained to their end (all others only while there are none)"
 
@@ -107,6 +109,46 @@ class Results:
         scored = frame[frame["fitness"].notna() & frame["duplicate_of"].isna() & (frame["state"] != "failed")]
         done = scored[scored["state"] == "done"]
         return (done if len(done) else scored).sort_values(["fitness", "number"], ascending=[False, True]).head(k)
+
+    def generations(self) -> pd.DataFrame:
+        """One row a generation: trials, judged (with a fitness), best, mean and worst fitness, best_trial, best_so_far."""
+        return views.generations(self.trials)
+
+    def lineage(self, number: int | None = None) -> pd.DataFrame:
+        """The best trial (or the one numbered so) and all its ancestors, from generation 0 on, with the columns
+        generation, operator and parents."""
+        if number is None:
+            top = self.best()
+            if top.empty:
+                raise InputError(f"'{self.name}' has no trial with a fitness yet")
+            number = int(top["number"].iloc[0])
+        return views.lineage(self.trials, number)
+
+    def pareto(self, metrics: Mapping[str, str] | None = None) -> pd.DataFrame:
+        """The trials that no other beats in every metric; `metrics` ({"val_accuracy": "max", "params": "min"}) are the
+        objective's where not given. Early stopped trials count with what they reached."""
+        return views.pareto(self.trials, self._goals(metrics))
+
+    def hypervolume(
+        self, metrics: Mapping[str, str] | None = None, reference: Mapping[str, float] | None = None
+    ) -> float:
+        """The volume that the Pareto front dominates, up to `reference` (one value a metric; default: the worst found)."""
+        return views.hypervolume(self.trials, self._goals(metrics), reference)
+
+    def _goals(self, metrics: Mapping[str, str] | None) -> dict[str, float]:
+        return views.goals_of(self.experiment["spec"]["objective"], metrics)
+
+    def plot(self, what: str, metrics: Mapping[str, str] | None = None) -> Any:
+        """A plotly figure: "generations", "lineage" of the best, or "pareto"; `.show()` it or `.write_html(path)`."""
+        from raynas.results.plots import PLOTS
+
+        return look_up("plot", what, PLOTS)(self, metrics)
+
+    @property
+    def parameters(self) -> list[str]:
+        """The parameters that vary in the space."""
+        space = self.experiment["spec"]["space"]
+        return [name for name, value in space.items() if isinstance(value, dict)]
 
     def sql(self, query: str) -> pd.DataFrame:
         """A SELECT over the tables `trials` and `curves` (as the frames of these names are)."""

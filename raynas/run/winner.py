@@ -17,10 +17,7 @@ def trained_model(results: Results | str | Path, trial: int | None = None, home:
     the best `keep` trials of an experiment.
     """
     results = results if isinstance(results, Results) else open_results(results, home)
-    rows = results.best(1) if trial is None else results.trials[results.trials["number"] == trial]
-    if rows.empty:
-        raise InputError(f"'{results.name}' has no {'finished trial' if trial is None else f'trial {trial}'} yet")
-    number = int(rows["number"].iloc[0])
+    number = trial_number(results, trial)
     data = results.experiment["data"]
     if data is None:
         raise InputError(f"'{results.name}' trained by a function of yours: its networks are yours too")
@@ -30,3 +27,11 @@ def trained_model(results: Results | str | Path, trial: int | None = None, home:
     network = build(results.config(number), tuple(data["input_shape"]), data["classes"])
     load_weights(folder, network)
     return network.eval()
+
+
+def trial_number(results: Results, trial: int | None) -> int:
+    """The number of the best trial, or `trial` if there is one of that number."""
+    rows = results.best(1) if trial is None else results.trials[results.trials["number"] == trial]
+    if rows.empty:
+        raise InputError(f"'{results.name}' has no {'finished trial' if trial is None else f'trial {trial}'} yet")
+    return int(rows["number"].iloc[0])

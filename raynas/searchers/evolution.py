@@ -39,11 +39,12 @@ class RegularizedEvolution:
         self.asked += 1
         rng = stream(self.seed, self.asked)
         if len(self.alive) < (self.alive.maxlen or 0):  # lines 3-8
-            self.origin = {"operator": "random"}
+            self.origin = {"operator": "random", "generation": 0}
             return self.space.sample(rng)
         rivals = [self.alive[index] for index in rng.integers(len(self.alive), size=self.tournament)]  # lines 10-14
         parent = max(rivals, key=fitness)
-        self.origin = {"operator": "mutation", "parents": [parent.number]}
+        generation = 1 + parent.origin.get("generation", 0)
+        self.origin = {"operator": "mutation", "parents": [parent.number], "generation": generation}
         return self.space.mutate(parent.config, rng)  # line 15
 
     def tell(self, trial: Trial) -> None:

@@ -124,7 +124,7 @@ class Genetic:
             "parents": [parent.number for parent in parents],
             "generation": self.generation
             if self.generational
-            else 1 + max(parent.origin["generation"] for parent in parents),
+            else 1 + max(parent.origin.get("generation", 0) for parent in parents),
         }
         return config
 
