@@ -5,10 +5,11 @@ import random
 import pytest
 from ray import tune
 
+from raynas.objectives import OBJECTIVES, parse_limit
 from raynas.results.results import Results
 from raynas.results.store import Store, StoreError
 from raynas.run.experiment import Budget
-from raynas.run.ledger import ALIKE, ATTEMPTS, REPEATS, Ledger
+from raynas.run.ledger import ALIKE, ATTEMPTS, REFUSALS, REPEATS, Ledger
 from raynas.searchers import SEARCHERS
 from raynas.settings import construct
 from raynas.space import read
@@ -16,18 +17,27 @@ from raynas.space import read
 SPACE = {"x": tune.uniform(0.0, 1.0), "n": tune.randint(0, 50)}
 
 
-def open_ledger(folder, *, space=SPACE, search="regularized-evolution", options=None, seed=0, **budget):
+def open_ledger(folder, *, space=SPACE, search="regularized-evolution", options=None, seed=0, more=None, **budget):
     """A ledger on the store in `folder`, as a driver makes it: created or replayed."""
     space = read(space)
     path = folder / "store.db"
     if not path.exists():
         Store.create(
-            path, {"name": "test", "spec": {"space": space.spec()}, "seed": seed, "data": None, "fingerprints": {}}
+            path,
+            {
+                "name": "test",
+                "spec": {"space": space.spec(), "objective": {"fitness": "accuracy"}},
+                "seed": seed,
+                "data": None,
+                "fingerprints": {},
+            },
         ).close()
     store = Store.open(path, writable=True)
-    small = {"population": 4, "tournament": 2} if search == "regularized-evolution" else {}
+    small = {"population": 4, "tournament": 2} if search in ("regularized-evolution", "genetic") else {}
     searcher = construct(SEARCHERS[search], small if options is None else options, "search", space, seed)
-    ledger = Ledger(store, folder, space, searcher, Budget(**budget), seed, {"cpu": 1.0, "gpu": 0.0}, keep=2)
+    ledger = Ledger(
+        store, folder, space, searcher, Budget(**budget), seed, {"cpu": 1.0, "gpu": 0.0}, keep=2, **(more or {})
+    )
     ledger.replay()
     return ledger
 
@@ -72,7 +82,7 @@ def test_runs_its_budget_and_remembers(tmp_path):
     assert [score({"x": row.x, "n": row.n}) * 2 for row in frame.itertuples()] == pytest.approx(list(frame["fitness"]))
 
 
-@pytest.mark.parametrize("search", ["random", "regularized-evolution", "optuna"])
+@pytest.mark.parametrize("search", ["random", "regularized-evolution", "genetic", "optuna"])
 @pytest.mark.parametrize("kill_after", [1, 5, 9])
 def test_a_killed_search_goes_on_as_if_nothing_had_been(tmp_path, search, kill_after):
     whole = open_ledger(tmp_path / "whole", search=search, trials=12)
@@ -337,3 +347,95 @@ def test_resuming_costs_no_attempt(tmp_path):
     assert trial.attempt == 6
     ledger.lose(trial.number, 6, "lost", "node died")
     assert ledger.next().attempt == 7
+
+
+# -- limits and costs ----------------------------------------------------------------------------------------------
+
+
+def limited(folder, bound=20, **given):
+    """A ledger on which a config costs `n` parameters, `bound` at most, judged by score and size."""
+    goals = OBJECTIVES["pareto"](metrics={"score": "max", "params": "min"})
+    more = {
+        "cost": lambda config: {"params": config["n"]},
+        "limits": (parse_limit(f"params <= {bound}"),),
+        "scores": goals.scores,
+    }
+    return open_ledger(folder, more=more, **given)
+
+
+@pytest.mark.parametrize(
+    ("search", "options"),
+    [
+        ("random", {}),
+        ("genetic", {"population": 4, "tournament": 2}),
+        ("genetic", {"population": 4, "tournament": 2, "manner": "generational"}),
+        ("nsga2", {"population": 4, "manner": "generational"}),
+        ("optuna", {}),
+    ],
+)
+@pytest.mark.parametrize("slots", [1, 3])
+def test_networks_beyond_a_limit_are_never_trained_and_cost_no_budget(tmp_path, search, options, slots):
+    ledger = limited(tmp_path, search=search, options=options, trials=20)
+    run_all(ledger, slots, random.Random(0))
+    trials = list(ledger.trials.values())
+    assert {trial.state for trial in trials} == {"done", "refused"}
+    assert sum(trial.state == "done" for trial in trials) == ledger.trained == 20
+    for trial in trials:
+        assert (trial.state == "refused") is (trial.config["n"] > 20)
+        assert trial.cost == {"params": trial.config["n"]}
+        if trial.state == "refused":
+            assert trial.error == f"params is {trial.config['n']}, not <= 20"
+            assert (trial.fitness, trial.epoch) == (None, 0)
+        else:
+            assert trial.scores == (score(trial.config), -trial.config["n"])
+    ledger.close()
+    frame = Results(tmp_path / "store.db").trials
+    assert (frame["params"] == frame["n"]).all()
+    assert (frame["state"] == "refused").sum() == len(trials) - 20
+    again = limited(tmp_path, search=search, options=options, trials=26)
+    assert not again.changed
+    run_all(again)
+    assert again.trained == 26
+    refused = [trial.number for trial in again.trials.values() if trial.state == "refused"]
+    assert not set(refused) & {number for trial in again.trials.values() for number in trial.origin.get("parents", [])}
+
+
+def test_a_limit_that_is_hardly_ever_met_ends_the_search(tmp_path):
+    ledger = limited(tmp_path, bound=2, space={"x": tune.uniform(0.0, 1.0), "n": 3}, search="random", trials=2)
+    ledger.store.ask = ledger.store.tell = lambda *_: None  # thousands of rows are not the point
+    run_all(ledger)
+    assert ledger.reason == f"the last {REFUSALS:,} proposals broke the limits"
+
+
+def test_a_trial_refused_for_what_it_measured_makes_room_for_another(tmp_path):
+    ledger = open_ledger(tmp_path, trials=3)
+    first = ledger.next()
+    ledger.end(first.number, 1, "refused", "latency_ms is 7.5, not <= 5")
+    run_all(ledger)
+    assert (first.state, first.fitness, first.failure) == ("refused", None, None)
+    assert ledger.trained == 3
+    assert len(ledger.trials) == 4
+    ledger.close()
+    row = Results(tmp_path / "store.db").trials.iloc[0]
+    assert (row["state"], row["error"]) == ("refused", "latency_ms is 7.5, not <= 5")
+
+
+def test_a_search_of_which_every_network_is_refused_ends(tmp_path):
+    ledger = open_ledger(tmp_path, trials=3, search="random")
+    while not isinstance(trial := ledger.next(), str):
+        ledger.end(trial.number, 1, "refused", "latency_ms is 7.5, not <= 5")
+    assert ledger.reason == "the last 100 networks broke the limits when they were measured"
+    assert len(ledger.trials) == 100
+
+
+def test_a_twin_has_the_cost_of_its_network(tmp_path):
+    space = {"n": tune.randint(0, 3)}
+    ledger = open_ledger(
+        tmp_path, space=space, search="random", trials=5, more={"cost": lambda config: {"params": config["n"]}}
+    )
+    while not isinstance(trial := ledger.next(), str):
+        ledger.hear(trial.number, 1, 1, {}, 0.5, 0.1)
+        ledger.end(trial.number, 1, "done")
+    twins = [trial for trial in ledger.trials.values() if trial.duplicate_of is not None]
+    assert twins
+    assert all(trial.cost == {"params": trial.config["n"]} for trial in ledger.trials.values())

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from test_ledger import open_ledger, run_all, run_one
+from test_ledger import limited, open_ledger, run_all, run_one
 
 from raynas.results.results import COLUMNS, Results
 from raynas.tables import InputError
@@ -98,3 +98,112 @@ def test_frames_survive_a_trip_through_parquet(results, tmp_path):
     back = pd.read_parquet(tmp_path / "trials.parquet")
     assert list(back.columns) == list(results.trials.columns)
     assert back["x"].tolist() == results.trials["x"].tolist()
+
+
+# -- generations, lineage, fronts ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def evolved(tmp_path):
+    """A finished genetic search on the trivial space; its trials cost `n` parameters."""
+    ledger = limited(tmp_path, search="genetic", options={"population": 4, "manner": "generational"}, trials=16)
+    run_all(ledger)
+    ledger.close()
+    return ledger, Results(tmp_path / "store.db")
+
+
+def test_generations_are_best_mean_and_worst(evolved):
+    ledger, results = evolved
+    frame, so_far = results.generations(), -9.0
+    assert frame["generation"].tolist() == [0, 1, 2, 3]
+    for _, row in frame.iterrows():
+        members = [
+            trial
+            for trial in ledger.trials.values()
+            if trial.origin["generation"] == row["generation"] and trial.state == "done" and trial.duplicate_of is None
+        ]
+        fitness = [trial.fitness for trial in members]
+        so_far = max(so_far, *fitness)
+        assert row["trials"] == row["judged"] == len(members)
+        assert row["best"] == max(fitness)
+        assert row["mean"] == pytest.approx(sum(fitness) / len(fitness))
+        assert row["worst"] == min(fitness)
+        assert ledger.trials[row["best_trial"]].fitness == row["best"]
+        assert row["best_so_far"] == so_far
+
+
+def test_lineage_goes_back_to_generation_0(evolved):
+    ledger, results = evolved
+    winner = int(results.best()["number"].iloc[0])
+    frame = results.lineage()
+    assert frame["number"].iloc[-1] == winner
+    assert frame["generation"].is_monotonic_increasing
+    found = set(frame["number"])
+    for _, row in frame.iterrows():
+        assert row["parents"] == ledger.trials[row["number"]].origin.get("parents", [])
+        assert set(row["parents"]) <= found
+        assert (row["generation"] == 0) is (row["parents"] == [])
+    children = {parent for row in frame["parents"] for parent in row}
+    assert found == children | {winner}  # nobody who is no ancestor
+    assert results.lineage(0)["number"].tolist() == [0]
+    with pytest.raises(InputError, match="there is no trial 999"):
+        results.lineage(999)
+
+
+def test_a_search_without_generations_says_so(tmp_path):
+    ledger = open_ledger(tmp_path, search="random", trials=3)
+    run_all(ledger)
+    ledger.close()
+    with pytest.raises(InputError, match="keeps no generations; genetic"):
+        Results(tmp_path / "store.db").generations()
+
+
+def test_the_front_is_what_nothing_beats(evolved):
+    _, results = evolved
+    frame = results.trials.query("state == 'done' and duplicate_of.isna()", engine="python")
+    modes = {"score": "max", "params": "min"}
+    front = results.pareto(modes)
+    assert front["score"].is_monotonic_decreasing
+    assert front["params"].is_monotonic_decreasing  # less score must buy fewer parameters
+    for _, row in frame.iterrows():
+        better = frame[(frame["score"] >= row["score"]) & (frame["params"] <= row["params"])]
+        alone = (better[["score", "params"]] == row[["score", "params"]].to_numpy()).all(axis=None)
+        assert (row["number"] in front["number"].tolist()) is bool(alone and better["number"].iloc[0] == row["number"])
+    reference = {"score": -1.0, "params": 100}
+    best = front.iloc[0]
+    assert results.hypervolume(modes, reference) >= (best["score"] + 1) * (100 - best["params"])
+    assert results.hypervolume(modes, {"score": 1.0, "params": 100}) == 0
+    assert results.hypervolume(modes) > 0
+
+
+@pytest.mark.parametrize(
+    ("modes", "said"),
+    [
+        (None, "say which metrics"),
+        ({"scre": "max", "params": "min"}, "Did you mean 'score'"),
+        ({"score": "maximum", "params": "min"}, "unknown mode 'maximum'"),
+        ({"state": "max", "params": "min"}, "unknown metric 'state'"),
+    ],
+)
+def test_fronts_are_asked_for_rightly(evolved, modes, said):
+    with pytest.raises(InputError, match=said):
+        evolved[1].pareto(modes)
+
+
+@pytest.mark.parametrize("what", ["generations", "lineage", "pareto"])
+def test_plots_show_what_the_views_say(evolved, what):
+    _, results = evolved
+    figure = results.plot(what, {"score": "max", "params": "min"})
+    traces = {trace.name: trace for trace in figure.data}
+    if what == "generations":
+        assert list(traces["best"].y) == results.generations()["best"].tolist()
+        assert list(traces["worst"].y) == results.generations()["worst"].tolist()
+    elif what == "lineage":
+        assert list(traces["ancestors"].text) == [str(number) for number in results.lineage()["number"]]
+    else:
+        front = results.pareto({"score": "max", "params": "min"})
+        assert sorted(traces["front"].y) == sorted(front["score"])
+        assert sorted(traces["front"].x) == sorted(front["params"])
+    assert len(traces["done"].x) == 16
+    with pytest.raises(InputError, match="Did you mean 'lineage'"):
+        results.plot("linage")

@@ -39,12 +39,60 @@ def go(tmp_path, function=trainings.parabola, space=LINE, **settings):
 
 @pytest.mark.parametrize("search", sorted(SEARCHERS))
 def test_every_searcher_runs(tmp_path, search):
-    results = go(tmp_path, search=search, space={**LINE, "k": tune.choice(["a", "b"])})
+    goals = {"fitness": "pareto", "metrics": {"score": "max", "x_again": "min"}}
+    objective = goals if search == "nsga2" else "score"
+    results = go(tmp_path, search=search, space={**LINE, "k": tune.choice(["a", "b"])}, objective=objective)
     assert results.trials["state"].tolist() == ["done"] * 6
     assert len(results.curves) == 18
     assert results.best()["fitness"].iloc[0] == results.trials["score"].max()
     assert results.experiment["ended"] == "all 6 trials are done"
     assert results.trials["node"].notna().all()
+
+
+def test_several_goals_and_limits(tmp_path):
+    """Parameters are checked before a trial, latency in it; the front is of both and of what was trained."""
+    results = raynas.search(
+        GENOMES,
+        data="fashion_mnist_mini",
+        search={"name": "nsga2", "population": 3, "manner": "generational"},
+        objective={"fitness": "pareto", "metrics": {"val_accuracy": "max", "params": "min", "latency_ms": "min"}},
+        limits=["params <= 3_000", "latency_ms <= 1e6"],
+        trials=5,
+        epochs=1,
+        home=tmp_path,
+        name="front",
+        progress=False,
+    )
+    frame = results.trials
+    done, refused = frame[frame["state"] == "done"], frame[frame["state"] == "refused"]
+    assert len(done) + len(refused) == len(frame)
+    assert len(done) == 5
+    assert (done["params"] <= 3000).all()
+    assert (refused["params"] > 3000).all()
+    assert refused["epochs"].isna().all()
+    assert (done["latency_ms"] > 0).all()
+    assert (done["latency_iqr_ms"] >= 0).all()
+    assert set(done["latency_device"]) == {"cpu, 1 thread"}
+    assert set(done["latency_batch"]) == {1}
+    assert (done["fitness"] == done["val_accuracy"]).all()
+    assert set(results.pareto()["number"]) <= set(done["number"])
+    verdict = raynas.verify(results)
+    assert verdict.images == 1000
+    assert 0 <= verdict.low < verdict.accuracy < verdict.high <= 1
+    longer = raynas.resume("front", home=tmp_path, trials=6, progress=False)
+    assert longer.trials.iloc[: len(frame)]["architecture"].tolist() == frame["architecture"].tolist()
+    assert (longer.trials["state"] == "done").sum() == 6
+
+
+def test_a_network_that_is_too_slow_is_not_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr("raynas.run.ledger.TURNED_AWAY", 3)
+    results = raynas.search(
+        GENOMES, data="fashion_mnist_mini", limits="latency_ms <= 0.000001", epochs=1, home=tmp_path, progress=False
+    )
+    assert results.experiment["ended"] == "the last 3 networks broke the limits when they were measured"
+    assert set(results.trials["state"]) == {"refused"}
+    assert results.curves.empty
+    assert results.trials["error"].str.match(r"latency_ms is [\d.]+, not <= 1e-06").all()
 
 
 def test_networks_are_designed_and_trained(tmp_path):

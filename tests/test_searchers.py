@@ -18,10 +18,19 @@ from raynas.tables import InputError
 
 FINITE = read({"a": tune.choice([1, 2, 3]), "b": tune.randint(0, 4), "c": tune.uniform(0.0, 1.0)})
 SPACES = {"genome": read("genome_cnn"), "simple": read("simple_cnn"), "finite": FINITE}
-OPTIONS = {"regularized-evolution": {"population": 5, "tournament": 2}}
+SMALL = {"population": 5, "tournament": 2}
+VARIANTS = {name: (name, {}) for name in SEARCHERS} | {
+    "regularized-evolution": ("regularized-evolution", SMALL),
+    "genetic": ("genetic", SMALL),
+    "genetic, generational": ("genetic", {"manner": "generational", "population": 12}),
+    "genetic, proportional": ("genetic", {"population": 6, "selection": "proportional", "crossover": 1.0}),
+    "genetic, truncation": ("genetic", {"population": 6, "selection": "truncation", "top": 2, "mutation": 0.0}),
+    "nsga2": ("nsga2", {"population": 6}),
+    "nsga2, generational": ("nsga2", {"manner": "generational", "population": 12}),
+}
 CASES = [
     (name, space)
-    for name in SEARCHERS
+    for name in VARIANTS
     for space in SPACES
     if (name, space) not in (("grid", "genome"),)
 ]  # fmt: skip
@@ -34,7 +43,8 @@ def rounded(config):
 
 
 def make(name, space, seed=0, **options):
-    return construct(SEARCHERS[name], {**OPTIONS.get(name, {}), **options}, "search", space, seed)
+    searcher, usual = VARIANTS[name]
+    return construct(SEARCHERS[searcher], {**usual, **options}, "search", space, seed)
 
 
 def value(config):
@@ -45,7 +55,8 @@ def value(config):
 
 def tell(searcher, number, config, origin, fate="done"):
     trial = Trial(number, config, origin=origin, state=fate, curve=[(1, value(config) / 2), (2, value(config))])
-    trial.fitness = None if fate == "failed" else value(config)
+    trial.fitness = None if fate in ("failed", "refused") else value(config)
+    trial.scores = (value(config), -value({"other": rounded(config)}))
     searcher.tell(trial)
 
 
@@ -88,18 +99,23 @@ def test_rebuilt_by_replay_midway_goes_on_the_same(name, space, width):
     assert trajectory(first, 12, 12, fates, width) == trajectory(replayed, 12, 12, fates, width)
 
 
-@pytest.mark.parametrize("name", sorted(SEARCHERS))
+@pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_survives_when_every_trial_fails(name):
     assert len(trajectory(make(name, FINITE), 20, fates=("failed",))) == 20
 
 
-@pytest.mark.parametrize("name", sorted(SEARCHERS))
+@pytest.mark.parametrize("name", sorted(VARIANTS))
+def test_survives_when_every_other_trial_is_refused(name):
+    assert len(trajectory(make(name, FINITE), 20, fates=("refused", "done"))) == 20
+
+
+@pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_asks_before_anything_is_told(name):
     searcher = make(name, FINITE)
     assert all(FINITE.contains(searcher.ask()) for _ in range(10))
 
 
-@pytest.mark.parametrize("name", sorted(SEARCHERS))
+@pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_says_where_a_config_came_from(name):
     searcher = make(name, FINITE)
     for config in trajectory(searcher, 8):
@@ -112,6 +128,12 @@ GOLDEN = {
     "random": "8ce443465c7fa9b7",
     "grid": "6626c79cd15a09c3",
     "regularized-evolution": "4fe3a535c609034b",
+    "genetic": "d5d5985824ff6a9f",
+    "genetic, generational": "3137f5253e22db98",
+    "genetic, proportional": "86009f480115e1ff",
+    "genetic, truncation": "a56285cda2508ce0",
+    "nsga2": "252ab617aeadfe4f",
+    "nsga2, generational": "cde6f0a82c79b93b",
     "optuna": None,  # another library's: its version decides
 }
 
@@ -158,7 +180,7 @@ def test_evolution_improves_on_random():
     space = read({f"x{index}": tune.uniform(0.0, 1.0) for index in range(5)})
 
     def best(name, seed, options):
-        searcher, top = construct(SEARCHERS[name], options, "search", space, seed), -9.0
+        searcher, top = make(name, space, seed, **options), -9.0
         for number in range(150):
             config = searcher.ask()
             fitness = -sum((x - 0.5) ** 2 for x in config.values())
@@ -169,8 +191,8 @@ def test_evolution_improves_on_random():
         return top
 
     wins = {
-        name: sum(best(name, seed, OPTIONS.get(name, {})) > best("random", seed + 50, {}) for seed in range(6))
-        for name in ("regularized-evolution", "optuna")
+        name: sum(best(name, seed, {}) > best("random", seed + 50, {}) for seed in range(6))
+        for name in ("regularized-evolution", "genetic", "genetic, generational", "optuna")
     }
     assert min(wins.values()) >= 5, wins
 

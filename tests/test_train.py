@@ -1,6 +1,7 @@
 """Training: a generator that learns, resumes bit-identically and says when it diverges."""
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,8 @@ from raynas.objectives import Diverged
 from raynas.settings import check
 from raynas.tables import InputError
 from raynas.train.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
-from raynas.train.fit import Progress, evaluate, fit, hits, loss_of, make_optimizer
+from raynas.train.fit import METRICS, Progress, evaluate, fit, hits, loss_of, make_optimizer
+from raynas.train.latency import PASSES, WARM_UP, latency
 from raynas.train.recipe import SCHEDULES, Recipe, recipe_for
 
 CPU = torch.device("cpu")
@@ -47,7 +49,7 @@ def test_learns_real_images(batches):
     assert len(reports) == 4
     assert reports[-1]["val_accuracy"] > 0.6
     assert reports[-1]["train_loss"] < reports[0]["train_loss"]
-    assert set(reports[0]) == {"train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr_last", "images_per_s"}
+    assert tuple(reports[0]) == METRICS
 
 
 def replace_recipe(**changes):
@@ -271,3 +273,30 @@ def test_a_checkpoint_names_no_file_outside_its_folder(tmp_path):
 def test_a_wrong_recipe_is_refused(given_, said):
     with pytest.raises(InputError, match=said):
         check(Recipe, given_, "training")
+
+
+# -- latency -------------------------------------------------------------------------------------------------------
+
+
+class Counting(torch.nn.Module):
+    """Notes the batches it sees and whether it trains; takes `naps[i]` seconds for the i-th."""
+
+    def __init__(self, naps):
+        super().__init__()
+        self.naps, self.seen = iter(naps), []
+
+    def forward(self, images):
+        self.seen.append((tuple(images.shape), self.training, torch.is_inference_mode_enabled()))
+        time.sleep(next(self.naps))
+        return images
+
+
+def test_latency_is_the_median_after_the_warm_up():
+    naps = [0.05] * WARM_UP + [0.001, 0.002, 0.004, 0.03, 0.03] * (PASSES // 5)
+    network = Counting(naps)
+    found = latency(network, (1, 8, 8), CPU, batch=3)
+    assert network.seen == [((3, 1, 8, 8), False, True)] * (WARM_UP + PASSES)
+    assert 4 <= found["latency_ms"] < 30
+    assert found["latency_iqr_ms"] >= 20
+    assert found["latency_batch"] == 3
+    assert found["latency_device"].startswith("cpu, ")

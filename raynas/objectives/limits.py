@@ -1,5 +1,6 @@
 """Limits: what a network may cost. `params <= 100_000`, read strictly."""
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -46,11 +47,12 @@ class Limit:
         return 1 if self.sign.startswith("<") else -1
 
     def __str__(self) -> str:
-        return (
-            f"{self.cost} {self.sign} {self.bound:,g}"
-            if self.bound < 1e6
-            else f"{self.cost} {self.sign} {self.bound:,.0f}"
-        )
+        return f"{self.cost} {self.sign} {shown(self.bound)}"
+
+
+def shown(value: float) -> str:
+    """A cost as a person writes it: 100,000; 0.0741."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"
 
 
 def parse_limit(text: str) -> Limit:
@@ -59,6 +61,8 @@ def parse_limit(text: str) -> Limit:
     try:
         cost, sign, bound = found.groups() if found else ("", "", "")
         number = float(bound)
+        if not math.isfinite(number):
+            raise ValueError
     except ValueError:
         raise InputError(f"a limit reads like 'params <= 100_000', got '{text}'; known: {', '.join(COSTS)}") from None
     look_up("cost", cost, COSTS)
@@ -68,7 +72,7 @@ def parse_limit(text: str) -> Limit:
 def broken(limits: tuple[Limit, ...], costs: Mapping[str, Any]) -> str | None:
     """What the costs exceed, in words; None when all limits hold."""
     said = [
-        f"{limit.cost} is {costs[limit.cost]:,}, not {limit.sign} {limit.bound:,g}"
+        f"{limit.cost} is {shown(costs[limit.cost])}, not {limit.sign} {shown(limit.bound)}"
         for limit in limits
         if not limit.holds(costs)
     ]

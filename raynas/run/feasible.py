@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raynas.objectives import MEASURED, Limit
+from raynas.objectives.limits import shown
 from raynas.rng import stream
 from raynas.space import Config, Space, kinds
 from raynas.tables import InputError
@@ -56,7 +57,7 @@ def _check(space: Space, cost: Cost, limit: Limit, known: list[tuple[Config, dic
     extreme = _descend(space, cost, limit, config, item[limit.cost])
     if not limit.holds({limit.cost: extreme}):
         word = "smallest" if limit.direction > 0 else "largest"
-        raise InputError(f"no network of the space meets '{limit}': the {word} {limit.cost} found is {extreme:,}")
+        raise InputError(f"no network of the space meets '{limit}': the {word} {limit.cost} found is {shown(extreme)}")
 
 
 def _descend(space: Space, cost: Cost, limit: Limit, config: Config, value: float) -> float:

@@ -25,6 +25,7 @@ ATTEMPTS = 3  # a trial whose process or node dies is started this often
 ALIKE = 3  # the search stops when this many first trials fail in the same way
 REPEATS = 200  # proposals without a new one that were trained already: the space is exhausted
 REFUSALS = 5_000  # proposals without a new one that broke a limit
+TURNED_AWAY = 100  # trials in a row that broke a limit by what they measured
 
 Next = Trial | Literal["wait", "end"]
 
@@ -63,6 +64,7 @@ class Ledger:
         self.twins: dict[int, list[Trial]] = {}  # waiting for the trial that will answer them
         self.ranking: list[tuple[float, int]] = []  # (-fitness, number) of done trials, best first
         self.seq, self.repeats, self.refusals = 0, 0, 0  # the last two since a new trial was proposed
+        self.turned_away = 0  # trials in a row that were refused when they had measured themselves
         self.seconds = 0.0  # of training, all trials
         self.first_start: float | None = None  # of a trial in this session
         self.ended_here: list[Trial] = []  # in this session, trained ones
@@ -147,7 +149,7 @@ class Ledger:
             waiting = self.queue.popleft()
             self.store.set_trial(waiting.number, state="running", started=time.time())
             return self._hand_out(waiting)
-        spent = self._spent()
+        spent = self._spent() or self._in_vain()
         while spent is None:
             config = self._propose()
             if self.reason is not None:
@@ -158,18 +160,20 @@ class Ledger:
                 self.repeats = self.refusals = 0
                 return self._hand_out(trial)
             else:
-                spent = self._in_vain() or self._spent()
+                spent = self._spent() or self._in_vain()
         if self.out:
             return "wait"  # one of them may be lost and want its place back
         self.reason = spent
         return "end"
 
     def _in_vain(self) -> str | None:
-        """Whether too many proposals in a row led to no new trial."""
+        """Whether too many proposals in a row led to no new trial, or to none that was trained."""
         if self.repeats >= REPEATS:
             return f"the space is exhausted: the last {REPEATS} proposals had been trained already"
         if self.refusals >= REFUSALS:
             return f"the last {REFUSALS:,} proposals broke the limits"
+        if self.turned_away >= TURNED_AWAY:
+            return f"the last {TURNED_AWAY} networks broke the limits when they were measured"
         return None
 
     def _propose(self) -> dict[str, Any] | None:
@@ -281,7 +285,10 @@ class Ledger:
             self._tell(twin, trial)
         self._forget_failure(trial)
         self._rank(trial)
-        if trial.state != "refused":
+        if trial.state == "refused":
+            self.turned_away += 1
+        else:
+            self.turned_away = 0
             self.ended_here.append(trial)
         self._drop_weights(trial.number, *(loser for _, loser in self.ranking[self.keep : self.keep + 1]))
         if fatal:

@@ -36,7 +36,7 @@ def _on_grid(domain: Domain, value: Any) -> Any:
 class Optuna:
     """`sampler` is any of `optuna.samplers` (with or without "Sampler"): TPE, GP, CmaEs, NSGAII, QMC, …;
     `sampler_options` go to its constructor. Trials stopped early are told as pruned with their intermediate values,
-    failed ones as failed."""
+    refused ones as pruned without any (TPE then keeps away from there), failed ones as failed."""
 
     def __init__(self, space: Space, seed: int, *, sampler: str = "TPE", sampler_options: dict[str, Any] | None = None):
         import optuna
@@ -69,24 +69,14 @@ class Optuna:
             return
         for epoch, fitness in trial.curve:
             mine.report(fitness, epoch)
-        if trial.fitness is None:
-            self.study.tell(mine, state=TrialState.FAIL)
-        elif trial.state == "stopped":
-            self.study.tell(mine, state=TrialState.PRUNED)
-        else:
-            self.study.tell(mine, trial.fitness)
+        state = _state(trial)
+        self.study.tell(mine, trial.fitness if state == TrialState.COMPLETE else None, state)
 
     def _on_record(self, trial: Trial) -> Any:
         """A told trial as Optuna keeps it, made from its config."""
         from optuna.trial import TrialState, create_trial
 
-        state = (
-            TrialState.FAIL
-            if trial.fitness is None
-            else TrialState.PRUNED
-            if trial.state == "stopped"
-            else TrialState.COMPLETE
-        )
+        state = _state(trial)
         return create_trial(
             state=state,
             value=trial.fitness if state == TrialState.COMPLETE else None,
@@ -94,6 +84,15 @@ class Optuna:
             distributions=self.distributions,
             intermediate_values=dict(trial.curve),
         )
+
+
+def _state(trial: Trial) -> Any:
+    """How a trial ended, in Optuna's words."""
+    from optuna.trial import TrialState
+
+    if trial.state in ("stopped", "refused"):
+        return TrialState.PRUNED
+    return TrialState.FAIL if trial.fitness is None else TrialState.COMPLETE
 
 
 def _sampler(name: str, seed: int, given: dict[str, Any]) -> Any:
