@@ -439,3 +439,19 @@ def test_a_twin_has_the_cost_of_its_network(tmp_path):
     twins = [trial for trial in ledger.trials.values() if trial.duplicate_of is not None]
     assert twins
     assert all(trial.cost == {"params": trial.config["n"]} for trial in ledger.trials.values())
+
+
+def test_the_front_keeps_its_weights(tmp_path):
+    """With several goals all trials that no other beats keep theirs, and those beaten later lose them."""
+    ledger = limited(tmp_path, bound=49, search="random", trials=25, seed=8)
+    while not isinstance(trial := ledger.next(), str):
+        ledger.checkpoint(trial).mkdir(parents=True)
+        run_one(ledger, trial)
+    ledger.close()
+    results = Results(tmp_path / "store.db")
+    front = set(results.pareto({"score": "max", "params": "min"})["number"])
+    best = set(results.best(2)["number"])
+    assert {int(path.name) for path in (tmp_path / "checkpoints").iterdir()} == front | best
+    assert len(front - best) > 2
+    again = limited(tmp_path, bound=49, search="random", trials=25, seed=8)
+    assert {trial.number for trial in again.front} == front

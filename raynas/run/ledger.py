@@ -63,6 +63,7 @@ class Ledger:
         self.losses: dict[int, int] = {}  # how often a trial's process died in this session
         self.twins: dict[int, list[Trial]] = {}  # waiting for the trial that will answer them
         self.ranking: list[tuple[float, int]] = []  # (-fitness, number) of done trials, best first
+        self.front: list[Trial] = []  # of several goals: the done trials that no other beats in all
         self.seq, self.repeats, self.refusals = 0, 0, 0  # the last two since a new trial was proposed
         self.turned_away = 0  # trials in a row that were refused when they had measured themselves
         self.seconds = 0.0  # of training, all trials
@@ -89,8 +90,8 @@ class Ledger:
                 if event.trial.duplicate_of is not None:
                     self._answer(event.trial, self.trials[event.trial.duplicate_of])
                 self._forget_failure(event.trial)
-                self._rank(event.trial)
                 self._tell_searcher(event.trial)
+                self._rank(event.trial)
         self.seconds = sum(float(row["seconds"]) for row in self.store.rows(trials))
         for trial in self.trials.values():
             if not trial.ended and trial.duplicate_of is None:
@@ -284,13 +285,13 @@ class Ledger:
         for twin in self.twins.pop(number, []):
             self._tell(twin, trial)
         self._forget_failure(trial)
-        self._rank(trial)
+        beaten = self._rank(trial)
         if trial.state == "refused":
             self.turned_away += 1
         else:
             self.turned_away = 0
             self.ended_here.append(trial)
-        self._drop_weights(trial.number, *(loser for _, loser in self.ranking[self.keep : self.keep + 1]))
+        self._drop_weights(trial.number, *beaten, *(loser for _, loser in self.ranking[self.keep : self.keep + 1]))
         if fatal:
             self.error = error
             self.reason = f"trial {number} failed in a way that every trial would: {error}"
@@ -375,9 +376,16 @@ class Ledger:
         self._drop_weights(*self.trials)
         self.store.update_experiment(elapsed_s=self.elapsed_s, ended=self.reason or "the driver ended")
 
-    def _rank(self, trial: Trial) -> None:
-        if trial.state == "done" and trial.fitness is not None and trial.duplicate_of is None:
-            insort(self.ranking, (-trial.fitness, trial.number))
+    def _rank(self, trial: Trial) -> list[int]:
+        """Give a done trial its place; the numbers of those that it beats off the front."""
+        if trial.state != "done" or trial.fitness is None or trial.duplicate_of is not None:
+            return []
+        insort(self.ranking, (-trial.fitness, trial.number))
+        if len(trial.scores) < 2 or any(_beats(other, trial) for other in self.front):
+            return []
+        beaten = [other for other in self.front if _beats(trial, other)]
+        self.front = [*(other for other in self.front if other not in beaten), trial]
+        return [other.number for other in beaten]
 
     def best(self, k: int = 1) -> list[Trial]:
         """The k best trials by the rule of Results."""
@@ -387,11 +395,18 @@ class Ledger:
         return sorted(scored, key=lambda trial: (-(trial.fitness or 0.0), trial.number))[:k]
 
     def _drop_weights(self, *numbers: int) -> None:
-        """Weights stay for the best `keep` trials and for those that are not over."""
-        best = {trial.number for trial in self.best(self.keep)}
+        """Weights stay for the best `keep` trials, for the front of several goals, and for those that are not over."""
+        best = {trial.number for trial in (*self.best(self.keep), *(self.front if self.keep else ()))}
         for number in numbers:
             if self.trials[number].ended and number not in best:
                 shutil.rmtree(self.checkpoint(self.trials[number]), ignore_errors=True)
+
+
+def _beats(one: Trial, other: Trial) -> bool:
+    """At least as good by every goal, and not equal."""
+    return one.scores != other.scores and all(
+        mine >= theirs for mine, theirs in zip(one.scores, other.scores, strict=True)
+    )
 
 
 INTERRUPTED = "interrupted"
