@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from raynas.run.launch import resume, search
     from raynas.run.verify import verify
     from raynas.run.winner import trained_model as model
-    from raynas.space import Genome, Space
+    from raynas.space import Cell, Genome, Space
 
 __version__ = "0.1.0"
-__all__ = ["Experiment", "Genome", "Results", "Space", "model", "open", "resume", "search", "verify"]
+__all__ = ["Cell", "Experiment", "Genome", "Results", "Space", "model", "open", "resume", "search", "verify"]
 
 _HOMES = {
+    "Cell": "raynas.space:Cell",
     "Experiment": "raynas.run.experiment:Experiment",
     "Genome": "raynas.space:Genome",
     "Results": "raynas.results.results:Results",

@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from raynas.models.genome import build_genome
+from raynas.models.nas_bench_201 import build_nas_bench_201
 from raynas.models.simple_cnn import build_simple_cnn, merge_simple_cnn
 from raynas.tables import InputError, import_named, is_import_name, unknown
 
@@ -27,6 +28,7 @@ class Model:
 MODELS: dict[str, Model] = {
     "genome": Model(build_genome, ("architecture",), ("activated_logits",)),
     "simple_cnn": Model(build_simple_cnn, ("conv_layers", "hidden", "dropout"), (), merge_simple_cnn),
+    "nas_bench_201": Model(build_nas_bench_201, ("architecture",), ("channels", "cells")),
 }
 DEFAULT = "genome"
 

@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
-from ray.tune.search.sample import Domain, Sampler
+from ray.tune.search.sample import Domain
 
 from raynas.space import kinds
 from raynas.tables import InputError, nearest
@@ -71,15 +71,6 @@ def show_layers(layers: Layers) -> str:
     return ";".join(words)
 
 
-class _Draw(Sampler):
-    """Lets plain Ray Tune sample a genome."""
-
-    def sample(self, domain: Any, config: Any = None, size: int = 1, random_state: Any = None) -> Any:
-        rng = np.random.default_rng([int(random_state.integers(0, 2**31 - 1)) for _ in range(4)])
-        values = [kinds.draw(domain, rng) for _ in range(size)]
-        return values if size > 1 else values[0]
-
-
 class Genome(Domain):
     """The domain of genome strings.
 
@@ -88,7 +79,7 @@ class Genome(Domain):
     `depth_mutation` is the share of mutations that insert or remove a layer (0 in the paper).
     """
 
-    default_sampler_cls = _Draw
+    default_sampler_cls = kinds.Drawn
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from functools import singledispatch
 from typing import Any
 
 import numpy as np
-from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Normal, Quantized
+from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUniform, Normal, Quantized, Sampler
 
 from raynas.tables import InputError
 
@@ -105,6 +105,15 @@ def from_genes(domain: Domain, values: dict[str, Any]) -> Any:
     return values[""]
 
 
+class Drawn(Sampler):
+    """Lets plain Ray Tune sample a structured domain."""
+
+    def sample(self, domain: Any, config: Any = None, size: int = 1, random_state: Any = None) -> Any:
+        rng = np.random.default_rng([int(random_state.integers(0, 2**31 - 1)) for _ in range(4)])
+        values = [draw(domain, rng) for _ in range(size)]
+        return values if size > 1 else values[0]
+
+
 # -- the verbs -------------------------------------------------------------------------------------------------
 
 
@@ -158,7 +167,7 @@ def levels(domain: Domain) -> list[Any] | None:
 
 @singledispatch
 def canonical(domain: Domain, value: Any) -> Any:
-    """The one spelling of `value` among those that mean the same."""
+    """The same for all values that mean the same; `value` itself where no other does."""
     return value
 
 

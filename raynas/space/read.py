@@ -11,6 +11,7 @@ from ray.tune.search.sample import Categorical, Domain, Float, Integer
 
 from raynas.settings import construct, read_yaml
 from raynas.space import kinds
+from raynas.space.cell import Cell
 from raynas.space.genome import Genome
 from raynas.space.space import Space
 from raynas.tables import InputError, import_named, is_import_name, look_up, nearest, unknown
@@ -25,7 +26,7 @@ PLAIN: dict[str, Callable[..., Domain]] = {
     "lograndint": tune.lograndint,
     "qlograndint": tune.qlograndint,
 }
-STRUCTURED: dict[str, Callable[..., Domain]] = {"genome": Genome}
+STRUCTURED: dict[str, Callable[..., Domain]] = {"genome": Genome, "cell": Cell}
 VERBS = (*PLAIN, *STRUCTURED, "choice", "grid_search")
 
 

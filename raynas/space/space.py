@@ -137,21 +137,18 @@ class Space:
         return math.prod(kinds.size(domain) for domain in chosen)
 
     def networks(self, names: Iterable[str]) -> int | float | None:
-        """How many distinct networks the parameters called `names` span, counted by listing them where `merge` says
-        that some are the same; None where that would take too long."""
+        """How many distinct networks the parameters called `names` span, counted by listing them where some may be the
+        same; None where that would take too long."""
         chosen = {name: self.domains[name] for name in names if name in self.domains}
         total = self.size(chosen)
-        if self.merge is _same or total > kinds.ENUMERABLE:
-            return total if self.merge is _same else None
+        structured = any(list(kinds.genes(domain)) != [""] for domain in chosen.values())
+        if self.merge is _same and (not structured or total > kinds.ENUMERABLE):
+            return total
         values = [kinds.levels(domain) for domain in chosen.values()]
-        if any(items is None for items in values):
+        if total > kinds.ENUMERABLE or any(items is None for items in values):
             return None
-        rest = self.constants
-        merged = {
-            json.dumps(self.merge({**rest, **dict(zip(chosen, point, strict=True))}), sort_keys=True)
-            for point in product(*(items for items in values if items is not None))
-        }
-        return len(merged)
+        points = product(*(items for items in values if items is not None))
+        return len({self.identity({**self.constants, **dict(zip(chosen, point, strict=True))}) for point in points})
 
     def spec(self) -> dict[str, Any]:
         """The space as data, as a YAML file holds it; `read` comes back."""
