@@ -216,6 +216,66 @@ def plot(
         typer.echo(f"written to {path}")
 
 
+@app.command()
+def simulate(
+    name: Annotated[str | None, typer.Argument(help="A finished experiment [the table of --data].")] = None,
+    overrides: Overrides = None,
+    data: Annotated[str | None, typer.Option(help="A table: tabular:FILE#PART.")] = None,
+    searcher: Annotated[
+        list[str] | None, typer.Option("--search", help="Which searchers; several may be named.")
+    ] = None,
+    stop: Annotated[str | None, typer.Option(help="Early stopping: none, asha, median.")] = None,
+    objective: Annotated[str | None, typer.Option(help="accuracy, loss, or the name of a metric to maximise.")] = None,
+    workers: Annotated[
+        list[int] | None, typer.Option(min=1, help="How many trials at once; several may be named.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="How many trials.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="How much simulated time.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How often, with seeds 0, 1, …")] = 20,
+    home: Home = None,
+) -> None:
+    """Would another searcher have done better? Searches on recorded trials, in simulated time."""
+    with errors_at_the_door():
+        from raynas.cli.show import print_outcomes
+        from raynas.run.folders import open_results
+        from raynas.run.simulate import outcome, plan_simulation
+        from raynas.settings import override
+
+        positional = list(overrides or [])
+        if name is not None and "=" in name:
+            positional.insert(0, name)
+            name = None
+        given = {"data": data, "stop": stop, "objective": objective}
+        spec: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        typed = {"budget.trials": trials, "budget.wall_time_s": seconds, "training.epochs": epochs}
+        spec = override(spec, [f"{key}={value}" for key, value in typed.items() if value is not None])
+        spec = override(spec, positional)
+        results = None if name is None else open_results(name, home)
+        plans = [
+            plan_simulation({**spec, "search": _options_of(search, spec)}, results)
+            for search in searcher or [_search_name(spec)]
+        ]
+        print_outcomes([outcome(plan, count, seeds) for plan in plans for count in workers or [1]])
+
+
+def _search_name(spec: dict[str, Any]) -> str:
+    search = spec.get("search", "random")
+    return str(search.get("name", "random") if isinstance(search, dict) else search)
+
+
+def _options_of(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """`search.population=10` goes to those of the named searchers that take it."""
+    from raynas.searchers import SEARCHERS
+    from raynas.settings import options
+
+    given = spec.get("search", {}) if isinstance(spec.get("search"), dict) else {}
+    if name not in SEARCHERS:
+        return {**given, "name": name}
+    known = options(SEARCHERS[name]).model_fields
+    return {"name": name, **{option: value for option, value in given.items() if option in known}}
+
+
 def _modes(text: str | None) -> dict[str, str] | None:
     """`val_accuracy=max,params=min` as a mapping."""
     if text is None:

@@ -93,6 +93,16 @@ def print_winners(results: Results, k: int) -> None:
             )
 
 
+def print_outcomes(outcomes: list[Any]) -> None:
+    """One row a searcher and number of workers, means with the half width of their 95 % interval."""
+    names = list(dict.fromkeys(name for each in outcomes for name in each.measures))
+    made = table("searcher", "workers", "seeds", *names, right=("workers", "seeds", *names))
+    for each in outcomes:
+        cells = (f"{middle:,.5g} ± {half:.2g}" for middle, half in each.measures.values())
+        made.add_row(each.search, str(each.workers), str(each.seeds), *cells)
+    console.print(made)
+
+
 def print_verdict(name: str, verdict: Any) -> None:
     """Accuracy on the test split with its interval, beside what the search saw."""
     console.print(

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from raynas.data.tabular import PREFIX
 from raynas.results import Store
 from raynas.results.results import Results
 from raynas.run.cluster import QUIET, carry, chatter_to, connected, environment, grant
@@ -174,9 +175,19 @@ def _training(plan: Plan) -> Any:
 
         carry(plan.function)
         return OwnTraining(plan.function)
+    if plan.table is not None:
+        from raynas.train.tabular import TabularTraining
+
+        return TabularTraining(_absolute(plan.experiment.data or ""), plan.experiment.training.epochs)
     from raynas.data.store import share
     from raynas.train.network import NetworkTraining
 
     assert plan.dataset is not None
     every_s = 0.0 if plan.waits else 5.0  # those that pause and copy trials need the checkpoint of the last epoch
     return NetworkTraining(share(plan.dataset), plan.experiment.training.model_dump(), every_s, plan.timed, plan.limits)
+
+
+def _absolute(data: str) -> str:
+    """`tabular:FILE#PART` with the file's whole path: trials may run in other directories."""
+    file, _, part = data.removeprefix(PREFIX).partition("#")
+    return f"{PREFIX}{Path(file).expanduser().resolve()}#{part}"

@@ -122,7 +122,7 @@ def launch(
     with environment(QUIET), connected(address):
         check_grant(experiment)  # what no machine can give is said before anything is written
         row = {
-            "spec": spec_of(experiment, plan.space),
+            "spec": spec_of(plan.experiment, plan.space),
             "seed": experiment.seed,
             "data": _data_row(plan),
             "fingerprints": fingerprints(plan.function),
@@ -172,4 +172,4 @@ def resume(
         raise InputError(
             f"the data of '{name}' has changed since it was searched (sha256 {stored} then, {plan.dataset.digest} now)"
         )
-    return drive(plan, results.folder, address, progress, spec_of(experiment, plan.space))
+    return drive(plan, results.folder, address, progress, spec_of(plan.experiment, plan.space))

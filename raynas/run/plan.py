@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from raynas.data import Dataset, load
+from raynas.data.tabular import Table, is_tabular, load_table
 from raynas.models import build, cost, model, same_network
 from raynas.objectives import COSTS, MEASURED, OBJECTIVES, Limit, Objective, parse_limit
 from raynas.results.results import COLUMNS
@@ -29,14 +30,15 @@ Function = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked experiment with its parts. `function` is the user's own training, `dataset` what networks train on,
-    `feasible` how much of the space the limits leave."""
+    """A checked experiment with its parts. `function` is the user's own training, `dataset` what networks train on, `table`
+    what answers trials instead; `feasible` is how much of the space the limits leave."""
 
     experiment: Experiment
     space: Space
     objective: Objective
     function: Function | None
     dataset: Dataset | None
+    table: Table | None = None
     feasible: Feasible | None = None
 
     @property
@@ -48,12 +50,13 @@ class Plan:
         """Whether latency is asked for."""
         return MEASURED in self.objective.reads or any(limit.cost == MEASURED for limit in self.limits)
 
-    def searcher(self) -> Searcher:
-        """A fresh searcher, as it is before the first ask."""
+    def searcher(self, seed: int | None = None) -> Searcher:
+        """A fresh searcher, as it is before the first ask; with the experiment's seed or another."""
+        seed = self.experiment.seed if seed is None else seed
         name, options = split_name(self.experiment.search)
         found = look_up_or_import("searcher", name, SEARCHERS, import_named)
         if name in SEARCHERS:
-            made: Searcher = construct(found, options, "search", self.space, self.experiment.seed)
+            made: Searcher = construct(found, options, "search", self.space, seed)
             return made
         return ThirdParty(found, self.space, options)
 
@@ -75,13 +78,16 @@ class Plan:
     def _work(self) -> Work:
         own = self.function is not None
         takes = self.function is None or OwnTraining(self.function).takes_checkpoint
-        return Work(None if own else self.experiment.training.epochs, self._adjustable(own), takes)
+        epochs = None if own else self.experiment.training.epochs
+        return Work(epochs, self._adjustable(own), takes and self.table is None)
 
     def _adjustable(self, own: bool) -> dict[str, Any]:
         return adjustable(self.space.domains, own)
 
     def cost(self, config: dict[str, Any]) -> dict[str, Any] | None:
         """Parameters, FLOPs and memory of a config's network; None where the model cannot be built on the meta device."""
+        if self.table is not None:
+            return self.table.cost(self.table.find(config))
         if self.dataset is None:
             return None
         try:
@@ -90,9 +96,9 @@ class Plan:
             return None
 
 
-def resolve_space(experiment: Experiment) -> Space:
-    """The experiment's space with its hyperparameters put in."""
-    space = read(experiment.space)
+def resolve_space(experiment: Experiment, table: Table | None = None) -> Space:
+    """The experiment's space with its hyperparameters put in; `table` stands for the table's own."""
+    space = read(table.parameters if table is not None and experiment.space == "table" else experiment.space)
     if experiment.hyperparameters:
         merged = {**space.parameters, **read(experiment.hyperparameters).parameters}
         space = Space(merged, space.about)
@@ -133,9 +139,12 @@ def make_plan(
     function: Function | None = None,
     arrays: Any = None,
     data_dir: str | Path | None = None,
+    table: Table | None = None,
 ) -> Plan:
-    """Look everything up and check it. `function` and `arrays` are what Python callers hand over in person."""
-    space = resolve_space(experiment)
+    """Look everything up and check it. `function`, `arrays` and `table` are what Python callers hand over in person."""
+    if table is None and is_tabular(experiment.data):
+        table = load_table(experiment.data or "")
+    space = resolve_space(experiment, table)
     check_columns(space)
     name, options = split_name(experiment.objective, "fitness")
     objective = construct(look_up("objective", name, OBJECTIVES), options, "objective")
@@ -143,6 +152,10 @@ def make_plan(
     if experiment.trainable is not None:
         function = function or import_named("trainable", experiment.trainable)
         check_function(function)
+    elif table is not None:
+        function = None
+        check_table(table, space)
+        experiment = with_epochs(experiment, table)
     else:
         function = None
         check_parameters(space, experiment.training)
@@ -157,7 +170,7 @@ def make_plan(
         rule = same_network(space.constants, dataset.input_shape)
         space = space.merging(rule) if rule is not None else space
         _build_one(space, dataset)
-    plan = Plan(experiment, space, objective, function, dataset)
+    plan = Plan(experiment, space, objective, function, dataset, table)
     check_goals(plan)
     plan.searcher()
     plan.scheduler()
@@ -170,9 +183,38 @@ def make_plan(
     return replace(plan, feasible=examine(space, plan.cost, plan.limits))
 
 
+def with_epochs(experiment: Experiment, table: Table) -> Experiment:
+    """The experiment with as many epochs as the table has, where none were said."""
+    if "epochs" in experiment.training.model_fields_set:
+        return experiment
+    training = experiment.training.model_copy(update={"epochs": table.epochs[-1]})
+    return experiment.model_copy(update={"training": training})
+
+
+def check_table(table: Table, space: Space) -> None:
+    """Some configs of the space must have a row, and be told apart by nothing else."""
+    for number in range(3):
+        table.find(space.sample(stream(0, number)))
+    for name in space.parameters:
+        if name not in table.parameters:
+            raise InputError(
+                f"the table '{table.name}' does not know the parameter '{name}'; it has {', '.join(table.parameters)}"
+            )
+
+
 def check_goals(plan: Plan) -> None:
     """Refuse what the objective, the limits and the searcher cannot be told, before a trial finds out."""
-    if plan.dataset is None:
+    if plan.table is not None:
+        known = [*plan.table.metrics, *plan.table.costs, "simulated_s"]
+        for name in (*plan.objective.reads, *(limit.cost for limit in plan.limits)):
+            if name not in known:
+                raise unknown("metric of the table", name, known)
+        asked, first = plan.experiment.training.epochs, plan.table.epochs[0]
+        if asked < first:
+            raise InputError(
+                f"the table's trials report first at epoch {first}; training.epochs={asked} is before that"
+            )
+    elif plan.dataset is None:
         if plan.limits:
             raise InputError("limits are on networks that raynas builds; a trainable of your own checks its own")
     else:

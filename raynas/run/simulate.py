@@ -1,0 +1,229 @@
+"""A search on a table, in simulated time: the same searchers and schedulers, any number of workers, no Ray and no training."""
+
+import heapq
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from raynas.data.tabular import Table, is_tabular, load_table
+from raynas.objectives import Diverged, Objective, Trial
+from raynas.results.results import Results
+from raynas.run.experiment import Experiment
+from raynas.run.ledger import REPEATS
+from raynas.run.plan import Plan, make_plan
+from raynas.run.recorded import recorded
+from raynas.run.schedulers import ByNumber
+from raynas.searchers import Searcher
+from raynas.settings import check
+from raynas.space import Space
+from raynas.tables import InputError
+
+
+@dataclass
+class Simulation:
+    """What happened: `trials` by number, `rows` of the table that answered them, `ended` (simulated second, number) in
+    order, twins left out; `steps` counts the reports that were trained for."""
+
+    trials: list[Trial] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    ended: list[tuple[float, int]] = field(default_factory=list)
+    steps: int = 0
+
+    def best(self, until: float = float("inf")) -> Trial | None:
+        """The best by the rule of Results among those that ended by then."""
+        there = [self.trials[number] for second, number in self.ended if second <= until]
+        scored = [trial for trial in there if trial.fitness is not None]
+        done = [trial for trial in scored if trial.state == "done"] or scored
+        return max(done, key=lambda trial: (trial.fitness, -trial.number)) if done else None
+
+
+class Simulator:
+    """Workers take a trial each from the searcher as soon as they are free; a trial reports when its recorded seconds have
+    passed. Twins are answered at once and free, as in a real search."""
+
+    def __init__(
+        self,
+        table: Table,
+        space: Space,
+        searcher: Searcher,
+        objective: Objective,
+        scheduler: TrialScheduler | None = None,
+        *,
+        workers: int = 1,
+        trials: int | None = None,
+        seconds: float | None = None,
+        epochs: int | None = None,
+    ):
+        self.table, self.space, self.searcher, self.objective = table, space, searcher, objective
+        self.rules = scheduler if isinstance(scheduler, ByNumber) else None
+        if scheduler is not None and self.rules is None and type(scheduler) is not FIFOScheduler:
+            raise InputError("a simulation pauses no trials: stop is none, asha or median")
+        self.workers, self.most, self.seconds, self.epochs = workers, trials, seconds, epochs
+        self.found = Simulation()
+        self.answers: dict[str, Trial] = {}
+        self.twins: dict[int, list[Trial]] = {}
+        self.events: list[tuple[float, int, int]] = []  # second, number, which report
+        self.reports: dict[int, list[dict[str, Any]]] = {}
+        self.began: dict[int, float] = {}
+        self.trained, self.repeats = 0, 0
+
+    def run(self) -> Simulation:
+        for _ in range(self.workers):
+            self._next(0.0)
+        while self.events:
+            now, number, place = heapq.heappop(self.events)
+            if self.seconds is not None and now > self.seconds:
+                break
+            self._hear(now, self.found.trials[number], place)
+            while len(self.reports) < self.workers and self._next(now):
+                pass
+        return self.found
+
+    def _next(self, now: float) -> bool:
+        """Start one more trial; False when there is none to start."""
+        while (self.most is None or self.trained < self.most) and self.repeats < REPEATS:
+            config = self.searcher.ask()
+            if config is None:
+                return False
+            trial = Trial(
+                len(self.found.trials), config, self.space.identity(config), origin=dict(self.searcher.origin)
+            )
+            row = self.table.find(config)
+            self.found.trials.append(trial)
+            self.found.rows.append(row)
+            twin = self.answers.setdefault(trial.identity, trial)
+            if twin is trial:
+                self.trained, self.repeats = self.trained + 1, 0
+                self._start(now, trial, row)
+                return True
+            self.repeats += 1
+            trial.duplicate_of = twin.number
+            if twin.ended:
+                self._answer(trial, twin)
+            else:
+                self.twins.setdefault(twin.number, []).append(trial)
+        return False
+
+    def _start(self, now: float, trial: Trial, row: int) -> None:
+        trial.state, trial.cost = "running", self.table.cost(row)
+        reports = self.reports[trial.number] = self.table.reports(row, self.epochs)
+        self.began[trial.number] = now
+        heapq.heappush(self.events, (now + reports[0]["simulated_s"], trial.number, 0))
+
+    def _hear(self, now: float, trial: Trial, place: int) -> None:
+        """A report: judged, shown to the scheduler, followed by the next or by the end."""
+        reports = self.reports[trial.number]
+        report = reports[place]
+        self.found.steps += 1
+        try:
+            trial.scores = self.objective.scores({**trial.cost, **report})
+        except Diverged as error:
+            trial.state, trial.failure, trial.error, trial.fitness = "failed", "diverged", str(error), None
+            return self._end(now, trial)
+        trial.fitness = trial.scores[0]
+        trial.curve.append((report["epoch"], trial.fitness))
+        trial.metrics = report
+        last = place + 1 == len(reports)
+        if self.rules is not None:
+            said = {"epoch": report["epoch"], "fitness": trial.fitness}
+            if last:
+                self.rules._complete(trial.number, said)
+            elif self.rules._result(trial.number, said) == TrialScheduler.STOP:
+                self.rules._complete(trial.number, said)
+                trial.state = "stopped"
+                return self._end(now, trial)
+        if last:
+            trial.state = "done"
+            return self._end(now, trial)
+        heapq.heappush(
+            self.events, (self.began[trial.number] + reports[place + 1]["simulated_s"], trial.number, place + 1)
+        )
+        return None
+
+    def _end(self, now: float, trial: Trial) -> None:
+        del self.reports[trial.number], self.began[trial.number]
+        self.found.ended.append((now, trial.number))
+        self.searcher.tell(trial)
+        for twin in self.twins.pop(trial.number, []):
+            self._answer(twin, trial)
+
+    def _answer(self, trial: Trial, twin: Trial) -> None:
+        for name in ("state", "failure", "error", "fitness", "scores", "curve", "metrics", "cost"):
+            setattr(trial, name, getattr(twin, name))
+        self.searcher.tell(trial)
+
+
+def simulated(plan: Plan, seed: int, workers: int) -> Simulation:
+    """One simulated search of a plan that has a table."""
+    assert plan.table is not None
+    budget = plan.experiment.budget
+    return Simulator(
+        plan.table,
+        plan.space,
+        plan.searcher(seed),
+        plan.objective,
+        plan.scheduler(),
+        workers=workers,
+        trials=budget.trials,
+        seconds=budget.wall_time_s,
+        epochs=plan.experiment.training.epochs,
+    ).run()
+
+
+def plan_simulation(spec: dict[str, Any], results: Results | None = None) -> Plan:
+    """A plan on a table: that of `data: tabular:…`, or the trials of a finished experiment, whose objective, space and
+    epochs are those of the simulation unless said otherwise."""
+    if results is None:
+        if not is_tabular(spec.get("data")):
+            raise InputError(
+                f"name a table, data: tabular:FILE#PART, or a finished experiment; got {spec.get('data')!r}"
+            )
+        table = load_table(spec["data"])
+        spec = {"space": "table", **spec}
+    else:
+        table = recorded(results)
+        stored = results.experiment["spec"]
+        spec = {"objective": stored["objective"], **spec, "space": "table", "data": f"tabular:{results.name}"}
+    return make_plan(check(Experiment, spec, "simulation"), table=table)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a searcher reached over seeds: for each measure (trials, simulated_s, steps, fitness, and the table's final
+    values of the best trial) the mean and the half width of its 95 % interval (normal)."""
+
+    search: str
+    workers: int
+    seeds: int
+    measures: dict[str, tuple[float, float]]
+
+
+def outcome(plan: Plan, workers: int, seeds: int) -> Outcome:
+    """Simulate with seeds 0, 1, … and sum up. Raises InputError for more workers than trials."""
+    assert plan.table is not None
+    most = plan.experiment.budget.trials
+    if most is not None and workers > most:
+        raise InputError(f"{workers} workers are more than {most} trials: some would never have one")
+    found: dict[str, list[float]] = {}
+    for seed in range(seeds):
+        run = simulated(plan, seed, workers)
+        best = run.best()
+        if best is None:
+            raise InputError(f"no trial of '{plan.table.name}' ended within the budget")
+        row = {
+            "trials": len(run.ended),
+            "simulated_s": run.ended[-1][0],
+            "steps": run.steps,
+            "fitness": best.fitness,
+            **{name: column[run.rows[best.number]] for name, column in plan.table.final.items()},
+        }
+        for name, value in row.items():
+            found.setdefault(name, []).append(float(value))
+    measures = {name: (float(np.mean(values)), _half_width(values)) for name, values in found.items()}
+    return Outcome(plan.experiment.search["name"], workers, seeds, measures)
+
+
+def _half_width(values: list[float]) -> float:
+    return float(1.96 * np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else float("nan")
