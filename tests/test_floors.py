@@ -24,6 +24,7 @@ HOMES = {
         "data/store.py",
         "searchers/optuna.py",
         "searchers/grid.py",
+        "searchers/reinforce.py",
         "train/trainable.py",
         "run",
         "service",

@@ -134,6 +134,8 @@ GOLDEN = {
     "genetic, truncation": "a56285cda2508ce0",
     "nsga2": "252ab617aeadfe4f",
     "nsga2, generational": "cde6f0a82c79b93b",
+    "local-search": "dabb669c7abb4623",
+    "reinforce": "bb9f533a9a5004c6",
     "optuna": None,  # another library's: its version decides
 }
 
@@ -192,7 +194,7 @@ def test_evolution_improves_on_random():
 
     wins = {
         name: sum(best(name, seed, {}) > best("random", seed + 50, {}) for seed in range(6))
-        for name in ("regularized-evolution", "genetic", "genetic, generational", "optuna")
+        for name in ("regularized-evolution", "genetic", "genetic, generational", "local-search", "reinforce", "optuna")
     }
     assert min(wins.values()) >= 5, wins
 

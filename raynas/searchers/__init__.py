@@ -6,17 +6,21 @@ from typing import Any
 from raynas.searchers.evolution import RegularizedEvolution
 from raynas.searchers.genetic import Genetic
 from raynas.searchers.grid import Grid
+from raynas.searchers.local import LocalSearch
 from raynas.searchers.nsga2 import NSGA2
 from raynas.searchers.optuna import Optuna
 from raynas.searchers.random import Random
+from raynas.searchers.reinforce import Reinforce
 from raynas.searchers.searcher import Searcher
 
 SEARCHERS: dict[str, Callable[..., Any]] = {
     "random": Random,
     "grid": Grid,
     "genetic": Genetic,
+    "local-search": LocalSearch,
     "nsga2": NSGA2,
     "regularized-evolution": RegularizedEvolution,
+    "reinforce": Reinforce,
     "optuna": Optuna,
 }
 

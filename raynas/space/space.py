@@ -17,6 +17,18 @@ from raynas.tables import InputError, nearest
 Config = dict[str, Any]
 
 
+FEW = 10  # values of a decision that are all neighbours of each other
+STEP = 0.1  # to a neighbour, as a share of the range
+
+
+def _others(domain: Domain, value: Any) -> list[Any]:
+    """The neighbours of a plain domain's value."""
+    if kinds.size(domain) <= FEW:
+        return [other for other in kinds.levels(domain) or [] if other != value]
+    place = kinds.encode(domain, value)
+    return [kinds.decode(domain, u) for u in (place - STEP, place + STEP) if 0 <= u <= 1]
+
+
 def _same(config: Config) -> Config:
     return config
 
@@ -62,6 +74,17 @@ class Space:
         """A child of two configs, parameter by parameter."""
         mixed = {name: kinds.cross(domain, one[name], other[name], rng) for name, domain in self.domains.items()}
         return self._config(mixed)
+
+    def neighbours(self, config: Config) -> list[Config]:
+        """Every config that differs by one decision: all other values where there are few, a step up and down elsewhere.
+        Configs that mean the same network are there once."""
+        flat, values = self.flat(), self.flatten(config)
+        found = {self.identity(config): config}
+        for name, domain in flat.items():
+            for value in _others(domain, values[name]):
+                near = self.unflat({**values, name: value})
+                found.setdefault(self.identity(near), near)
+        return list(found.values())[1:]
 
     def flat(self) -> dict[str, Domain]:
         """The same space as plain Ray domains, one a decision: what Optuna or another Ray Tune searcher sees."""

@@ -1,0 +1,333 @@
+"""Trials answered from tables: the tables themselves, through Ray, and in simulated time."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ray import tune
+from test_cli import raynas as command
+from test_ledger import open_ledger, run_all
+
+import raynas
+from raynas.data.tabular import Table, load_table
+from raynas.objectives import OBJECTIVES
+from raynas.results.results import Results
+from raynas.rng import stream
+from raynas.run.experiment import Experiment
+from raynas.run.plan import make_plan
+from raynas.run.recorded import recorded
+from raynas.run.schedulers import SCHEDULERS, Work
+from raynas.run.simulate import Simulator, outcome, plan_simulation
+from raynas.searchers import SEARCHERS
+from raynas.settings import check, construct
+from raynas.space import Cell, kinds, read
+from raynas.tables import InputError
+
+REAL = Path(os.environ.get("RAYNAS_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def cell_table(folder, **changes):
+    """A table in the layout of NAS-Bench-201's, of all 64 cells of two operations: 3x3 convolutions are good and slow."""
+    cells = kinds.levels(Cell(nodes=4, operations=["skip_connect", "nor_conv_3x3"]))
+    threes = np.array([cell.count("nor_conv_3x3") for cell in cells])
+    columns = {
+        "arch_str": np.array(cells, dtype=np.bytes_),
+        "cifar10_valid_acc_e12": 50.0 + threes,
+        "cifar10_valid_acc_e200": 80.0 + threes,
+        "cifar10_test_acc_e200": 81.0 + threes,
+        "cifar10_train_seconds_e200": 1000.0 * (1 + threes),
+        "cifar10_latency_seconds": 0.01 * (1 + threes),
+        "cifar10_params": (1000 * (1 + threes)).astype(np.int32),
+    } | changes
+    path = folder / "cells.npz"
+    np.savez(path, **{name: value for name, value in columns.items() if value is not None})
+    return f"tabular:{path}#cifar10"
+
+
+SPACE = {
+    "model": "nas_bench_201",
+    "architecture": {"cell": {"nodes": 4, "operations": ["skip_connect", "nor_conv_3x3"]}},
+}
+
+
+def simulator(data, search="random", seed=0, stop="none", options=None, **given):
+    table = load_table(data) if isinstance(data, str) else data
+    space = read(SPACE if isinstance(data, str) else data.parameters)
+    searcher = construct(SEARCHERS[search], options or {}, "search", space, seed)
+    scheduler = construct(SCHEDULERS[stop], {}, "stop", Work(table.epochs[-1], {}, False))
+    objective = OBJECTIVES["metric"](metric=next(iter(table.metrics)))
+    return Simulator(table, space, searcher, objective, scheduler, **given)
+
+
+# -- tables --------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_reports_what_is_recorded(tmp_path):
+    table = load_table(cell_table(tmp_path))
+    cell = "|nor_conv_3x3~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|"
+    row = table.find({"architecture": cell, "model": "nas_bench_201"})
+    assert table.reports(row) == [
+        {"epoch": 12, "simulated_s": 120.0, "val_accuracy": 0.51},
+        {"epoch": 200, "simulated_s": 2000.0, "val_accuracy": 0.81},
+    ]
+    assert len(table.reports(row, most=12)) == 1
+    assert table.cost(row) == {"params": 2000, "latency_ms": 20.0}
+    assert table.final["test_accuracy"][row] == 0.82
+    assert "test_accuracy" not in table.metrics
+
+
+@pytest.mark.parametrize(
+    ("changes", "part", "said"),
+    [
+        ({"cifar10_valid_acc_e12": None}, "cifar10", "(NAS-Bench-201) has no column 'cifar10_valid_acc_e12'. Did you mean"),
+        ({}, "cifar100", "unknown part of the table 'cifar100'. Did you mean 'cifar10'?"),
+        ({}, "", "unknown part of the table ''"),
+        ({"arch_str": None}, "cifar10", "is no known table: it has none of the columns 'arch_str' (NAS-Bench-201)"),
+    ],
+)  # fmt: skip
+def test_wrong_tables_are_refused(tmp_path, changes, part, said):
+    data = cell_table(tmp_path, **changes).partition("#")[0]
+    with pytest.raises(InputError) as caught:
+        load_table(f"{data}#{part}")
+    assert said in str(caught.value)
+
+
+def test_files_that_are_no_tables_are_refused(tmp_path):
+    with pytest.raises(InputError, match="cannot read the table"):
+        load_table("tabular:nowhere.npz#cifar10")
+    (tmp_path / "x.npz").write_text("no zip")
+    with pytest.raises(InputError, match="is no table of plain arrays"):
+        load_table(f"tabular:{tmp_path / 'x.npz'}")
+    np.savez(tmp_path / "objects.npz", arch_str=np.array([{}], dtype=object))
+    with pytest.raises(InputError, match="is no table of plain arrays"):
+        load_table(f"tabular:{tmp_path / 'objects.npz'}#cifar10")  # a pickle is never opened
+
+
+def test_a_config_outside_the_table_is_said(tmp_path):
+    table = load_table(cell_table(tmp_path))
+    with pytest.raises(InputError, match="has no row for architecture='|none"):
+        table.find({"architecture": "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"})
+    with pytest.raises(InputError, match="the config has no architecture"):
+        table.find({"lr": 1})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"space": {"lr": {"uniform": [0, 1]}}}, "is asked by architecture; the config has no architecture"),
+        ({"space": {"architecture": {"cell": {"nodes": 3}}}}, "has no row for architecture="),
+        ({"hyperparameters": {"lr": 0.1}}, "does not know the parameter 'lr'; it has model, architecture"),
+        ({"training": {"epochs": 5}}, "report first at epoch 12; training.epochs=5 is before that"),
+        ({"objective": "val_acuracy"}, "unknown metric of the table 'val_acuracy'. Did you mean 'val_accuracy'?"),
+        ({"limits": ["flops <= 5"]}, "unknown metric of the table 'flops'"),
+    ],
+)
+def test_experiments_that_do_not_fit_the_table_are_refused(tmp_path, changes, said):
+    spec = {"space": SPACE, "data": cell_table(tmp_path), "training": {"epochs": 12}, **changes}
+    with pytest.raises(InputError) as caught:
+        make_plan(check(Experiment, spec, "experiment"))
+    assert said in str(caught.value)
+
+
+# -- through Ray ---------------------------------------------------------------------------------------------------
+
+
+def test_a_search_on_a_table_is_an_ordinary_search(tmp_path, ray_here):
+    data = cell_table(tmp_path)
+    given = {"data": data, "home": tmp_path, "name": "table", "progress": False, "limits": ["params <= 5_000"]}
+    results = raynas.search(SPACE, trials=8, search={"name": "genetic", "population": 4}, stop="asha", **given)
+    table, frame = load_table(data), results.trials
+    done = frame[frame["state"] == "done"]
+    assert len(done)
+    for _, row in frame[frame["state"] != "refused"].iterrows():
+        place = table.find({"architecture": row["architecture"]})
+        assert row["params"] == table.costs["params"][place] <= 5000
+        assert row["val_accuracy"] == table.reports(place)[-1 if row["state"] == "done" else 0]["val_accuracy"]
+    assert (frame.loc[frame["state"] == "refused", "params"] > 5000).all()
+    longer = raynas.resume("table", home=tmp_path, trials=10, progress=False)
+    assert longer.trials["state"].isin(["done", "stopped"]).sum() == 10
+
+
+# -- simulated -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("search", ["random", "genetic", "regularized-evolution", "optuna"])
+def test_one_worker_does_what_the_ledger_does(tmp_path, search):
+    """The searcher hears the same, so it asks the same."""
+    options = {"population": 5, "tournament": 2} if search in ("genetic", "regularized-evolution") else {}
+    made = simulator(cell_table(tmp_path), search, options=options, trials=30, epochs=12)
+    run, table = made.run(), made.table
+    ledger = open_ledger(tmp_path, space=SPACE, search=search, options=options, trials=30)
+    while not isinstance(trial := ledger.next(), str):
+        ledger.hear(trial.number, 1, 12, {}, table.reports(table.find(trial.config), 12)[0]["val_accuracy"], 0.1)
+        ledger.end(trial.number, 1, "done")
+    assert [trial.config for trial in run.trials] == [trial.config for trial in ledger.trials.values()]
+    assert [trial.duplicate_of for trial in run.trials] == [trial.duplicate_of for trial in ledger.trials.values()]
+
+
+@pytest.mark.parametrize("workers", [1, 3, 8])
+def test_time_passes_as_recorded(tmp_path, workers):
+    made = simulator(cell_table(tmp_path), trials=24, epochs=12, workers=workers)
+    run, table = made.run(), made.table
+    times = {number: second for second, number in run.ended}
+    assert list(times.values()) == sorted(times.values())
+    spans = {number: table.reports(run.rows[number], 12)[-1]["simulated_s"] for number in times}
+    assert len(times) == 24
+    moments = sorted((times[number] - spans[number], times[number]) for number in times)
+    for start, _ in moments:
+        assert sum(begun <= start < ended for begun, ended in moments) <= workers
+    total = sum(spans.values())  # no worker is idle while there are trials
+    assert max(times.values()) <= total / workers + max(spans.values())
+
+
+def test_the_budget_of_seconds_leaves_out_what_ends_later(tmp_path):
+    whole = simulator(cell_table(tmp_path), trials=30, epochs=12, workers=2).run()
+    cut = simulator(cell_table(tmp_path), seconds=1000.0, epochs=12, workers=2).run()
+    assert cut.ended == [pair for pair in whole.ended if pair[0] <= 1000]
+    assert len(cut.ended) < 30
+
+
+def curves(rows=60, steps=27, seed=0):
+    """Learning curves that cross: the final value is the row's, noise is early."""
+    rng = np.random.default_rng(seed)
+    final = rng.random(rows)
+    shares = np.arange(1, steps + 1) / steps
+    values = final[:, None] * shares + 0.05 * rng.normal(size=(rows, 1)) * (1 - shares)
+    seconds = np.tile(np.arange(1.0, steps + 1), (rows, 1))
+    return Table("curves", lambda config: config["row"], tuple(range(1, steps + 1)), {"score": values}, seconds, {"row": {"randint": [0, rows]}})  # fmt: skip
+
+
+@pytest.mark.parametrize("stop", ["asha", "median"])
+def test_early_stopping_saves_steps_and_finds_as_much(stop):
+    table = curves()
+    full = simulator(table, trials=40).run()
+    short = simulator(table, stop=stop, trials=40).run()
+    assert full.steps == 40 * 27
+    assert short.steps < 0.7 * full.steps
+    assert {trial.state for trial in short.trials if trial.duplicate_of is None} == {"done", "stopped"}
+    assert short.best().fitness >= full.best().fitness - 0.1
+
+
+def test_asha_decides_in_a_simulation_as_in_a_search(tmp_path, ray_here):
+    """The same trials are stopped at the same epochs when they run one after the other."""
+    data = cell_table(tmp_path)
+    given = {"search": "random", "stop": "asha", "trials": 12}
+    results = raynas.search(
+        SPACE, data=data, home=tmp_path, progress=False, resources={"cpu": 1, "concurrency": 1}, **given
+    )
+    run = simulator(data, stop="asha", trials=12).run()
+    assert [trial.state for trial in run.trials] == results.trials["state"].tolist()
+
+
+def test_divergence_is_a_failure():
+    table = curves(rows=4)
+    table.metrics["score"][1:, 5:] = np.nan
+    run = simulator(table, trials=4).run()
+    assert sorted(trial.state for trial in run.trials if trial.duplicate_of is None) == ["done"] + ["failed"] * 3
+    assert run.best().state == "done"
+
+
+def test_outcomes_are_means_over_seeds(tmp_path):
+    plan = plan_simulation({"data": cell_table(tmp_path), "space": SPACE, "search": "random", "budget": {"trials": 10}, "training": {"epochs": 12}})  # fmt: skip
+    found = outcome(plan, workers=2, seeds=6)
+    best = [
+        simulator(plan.experiment.data, seed=seed, trials=10, epochs=12, workers=2).run().best() for seed in range(6)
+    ]
+    fitness = [trial.fitness for trial in best]
+    assert found.measures["fitness"] == pytest.approx((np.mean(fitness), 1.96 * np.std(fitness, ddof=1) / 6**0.5))
+    assert found.measures["trials"][0] == 10
+    assert {"test_accuracy", "val_accuracy_200"} < set(found.measures)
+
+
+# -- finished experiments ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def finished(tmp_path):
+    folder = tmp_path / "night"
+    folder.mkdir()
+    ledger = open_ledger(folder, trials=20, search="random")
+    ledger.store.update_experiment(name="night", spec={**ledger.store.experiment()["spec"], "objective": {"fitness": "metric", "metric": "score"}})  # fmt: skip
+    run_all(ledger)
+    ledger.close()
+    return tmp_path
+
+
+def test_a_finished_experiment_is_a_table(finished):
+    results = Results(finished / "night" / "store.db")
+    table = recorded(results)
+    assert len(table) == 20
+    for number in range(20):
+        row = table.find(results.config(number))
+        assert table.reports(row)[-1]["score"] == results.trials["score"].iloc[row]
+        assert [report["epoch"] for report in table.reports(row)] == [1, 2]
+    space = read(results.experiment["spec"]["space"])
+    near = space.sample(stream(3, 3))
+    distances = [abs(space.encode(near) - space.encode(results.config(number))).mean() for number in range(20)]
+    assert table.find(near) == int(np.argmin(distances))
+
+
+def test_the_command_compares_searchers_on_an_experiment(finished):
+    code, output = command("simulate", "night", "--search", "random", "--search", "genetic", "--workers", "1", "--workers", "4", "--trials", "10", "--seeds", "3", "search.population=4", home=finished)  # fmt: skip
+    assert code == 0
+    rows = [line.split()[:3] for line in output.splitlines()[1:]]
+    assert rows == [["random", "1", "3"], ["random", "4", "3"], ["genetic", "1", "3"], ["genetic", "4", "3"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name a table, data: tabular:FILE#PART"),
+        (["--data", "fashion_mnist"], "name a table"),
+        (["--data", "tabular:no.npz"], "cannot read the table 'no.npz'"),
+        (["night", "--trials", "4", "--workers", "5"], "5 workers are more than 4 trials"),
+        (["night", "--search", "genetc"], "Did you mean 'genetic'"),
+        (["night", "--stop", "hyperband", "--trials", "4"], "hyperband pauses and copies trials"),
+    ],
+)
+def test_wrong_simulations_are_refused(finished, arguments, said):
+    code, output = command("simulate", *arguments, home=finished)
+    assert code == 2
+    assert said in " ".join(output.split())
+
+
+# -- the real tables -----------------------------------------------------------------------------------------------
+
+
+def real(name):
+    if not (REAL / name).is_file():
+        pytest.skip(f"no '{name}' in '{REAL}': set RAYNAS_DATA")
+    return f"tabular:{REAL / name}"
+
+
+def test_random_search_comes_near_the_published_one():
+    """93.70 +- .36 % on CIFAR-10 test after 12,000 simulated seconds (Dong & Yang, 2020)."""
+    data = real("nasbench201.npz") + "#cifar10"
+    plan = plan_simulation({"data": data, "search": "random", "training": {"epochs": 12}, "budget": {"wall_time_s": 12000.0}})  # fmt: skip
+    assert 0.9355 < outcome(plan, 1, 60).measures["test_accuracy"][0] < 0.9395
+
+
+def test_evolution_beats_random_on_the_macro_space():
+    data = real("nasbench_macro.npz")
+    found = {}
+    for name in ("random", "genetic", "regularized-evolution"):
+        options = {} if name == "random" else {"population": 10}
+        plan = plan_simulation({"data": data, "search": {"name": name, **options}, "budget": {"trials": 100}})
+        found[name] = outcome(plan, 1, 30).measures["fitness"]
+    for name in ("genetic", "regularized-evolution"):
+        assert found[name][0] - found[name][1] > found["random"][0] + found["random"][1]
+
+
+def test_learning_curves_of_a_task():
+    data = real("taskset_rnn.npz")
+    table = load_table(data + "#3")
+    assert len(table) == 1000
+    assert table.epochs == tuple(range(1, 52))
+    with pytest.raises(InputError, match="say which task of 'taskset_rnn.npz': #0 to #11, got '#12'"):
+        load_table(data + "#12")
+
+
+def test_tune_samples_cells_too():
+    assert kinds.contains(Cell(nodes=4), Cell(nodes=4).sample())
+    assert read({"architecture": Cell(nodes=3), "x": tune.uniform(0, 1)}).size(["architecture"]) == 125
