@@ -62,7 +62,7 @@ def finished(tmp_path):
         ([*SEARCH, "search.population=3", "search.tournament=9"], "must not be larger than population"),
         ([*SEARCH, "--search", "genetic", "search.population=1"], "greater than or equal to 2, got 1"),
         (
-            [*SEARCH, "--search", "genetic", "search.population=2"],
+            [*SEARCH, "--search", "genetic", "search.population=2", "search.tournament=3"],
             "tournament (3) must not be larger than population (2)",
         ),
         ([*SEARCH, "--objective", "genome", "objective.alpha=1.5"], "less than or equal to 1, got 1.5"),
@@ -70,6 +70,7 @@ def finished(tmp_path):
         ([*SEARCH, "--search", "nsga2"], "nsga2 takes several objectives"),
         ([*SEARCH, "objective={fitness: pareto, metrics: {parms: min, val_loss: min}}"], "Did you mean 'params'"),
         ([*SEARCH, "limits=params < 1104"], "the smallest params found is 1,104"),
+        ([*SEARCH, "limits=[params < 9_000, flops > 1e9]"], "the nearest found has params"),
         ([*SEARCH, "limits=[parms < 5]"], "Did you mean 'params'"),
         (["search", "genome_cnn", "--trainable", "trainings:once", "limits=params < 5"], "limits are on networks"),
         ([*SEARCH, "--search", "optuna", "search.sampler=TEP"], "Did you mean 'TPE'"),

@@ -74,3 +74,22 @@ def test_latency_is_not_known_beforehand():
 def test_a_model_that_cannot_be_counted_is_refused():
     with pytest.raises(InputError, match="cannot be checked"):
         examine(GENOMES, lambda config: None, (parse_limit("params <= 1e6"),))
+
+
+def test_decisions_of_many_values_and_poor_starts():
+    sizes = [64, 96, 32, 128, 16, 80, 48, 112, 24, 56]
+    space = read({f"w{number}": {"choice": sizes} for number in range(8)})
+
+    def total(config):
+        return {"params": sum(config.values())}
+
+    assert examine(space, total, (parse_limit("params <= 128"),)).kept == 0
+    with pytest.raises(InputError, match="the smallest params found is 128"):
+        examine(space, total, (parse_limit("params < 128"),))
+
+
+def test_limits_that_no_network_meets_together():
+    with pytest.raises(InputError) as caught:
+        examine(GENOMES, count, (parse_limit("params <= 20_000"), parse_limit("params >= 30_000")))
+    wanted = "no network of the space meets 'params <= 20,000' and 'params >= 30,000'; the nearest found has"
+    assert wanted in str(caught.value)

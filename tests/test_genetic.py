@@ -63,8 +63,19 @@ def test_proportional_selection_is_of_fitness_above_the_worst(shift):
     assert picks("proportional", alive(shift, shift), 0) == pytest.approx([0.5, 0.5], abs=0.03)
 
 
-def test_truncation_takes_any_of_the_best():
-    assert picks("truncation", alive(0.1, 0.2, 0.3, 0.4, 0.9), 2) == pytest.approx([0.5, 0.5, 0, 0, 0], abs=0.03)
+def test_only_the_top_are_parents_under_truncation():
+    """And each of them as often."""
+    searcher = Genetic(LINE, 4, population=10, selection="truncation", top=3, crossover=1.0)
+    firsts = []
+    for number in range(200):
+        best = [trial.number for trial in searcher.alive[:3]]
+        config = searcher.ask()
+        parents = searcher.origin.get("parents", [])
+        assert set(parents) <= set(best)
+        assert len(set(parents)) == (2 if number >= 10 else 0)
+        firsts += [best.index(parent) for parent in parents]
+        searcher.tell(Trial(number, config, state="done", fitness=config["x"], origin=dict(searcher.origin)))
+    assert np.bincount(firsts) / len(firsts) == pytest.approx([1 / 3] * 3, abs=0.08)
 
 
 # -- generational --------------------------------------------------------------------------------------------------
@@ -132,6 +143,24 @@ def test_the_worst_dies():
     trials = run(searcher, 30)
     best = sorted(trials, key=lambda trial: (-trial.fitness, trial.number))[:4]
     assert [trial.number for trial in searcher.alive] == [trial.number for trial in best]
+
+
+@pytest.mark.parametrize("manner", ["steady", "generational"])
+def test_twins_fill_no_place(manner):
+    """In a small space a random config comes twice: it takes no slot of a generation, nor of the living."""
+    space = read({"a": tune.choice(list(range(8)))})
+    searcher = Genetic(space, 0, manner=manner, population=6)
+    answers, told = {}, []
+    for number in range(40):
+        if (config := searcher.ask()) is None:
+            break
+        trial = Trial(number, config, state="done", fitness=float(config["a"]), origin=dict(searcher.origin))
+        trial.duplicate_of = answers.get(config["a"])
+        answers.setdefault(config["a"], number)
+        searcher.tell(trial)
+        told.append(trial)
+        assert len({item.config["a"] for item in searcher.alive}) == len(searcher.alive)
+    assert len({trial.config["a"] for trial in told[:6]}) == 6
 
 
 @pytest.mark.parametrize("manner", ["steady", "generational"])

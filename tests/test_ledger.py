@@ -402,7 +402,7 @@ def test_networks_beyond_a_limit_are_never_trained_and_cost_no_budget(tmp_path, 
 
 def test_a_limit_that_is_hardly_ever_met_ends_the_search(tmp_path):
     ledger = limited(tmp_path, bound=2, space={"x": tune.uniform(0.0, 1.0), "n": 3}, search="random", trials=2)
-    ledger.store.ask = ledger.store.tell = lambda *_: None  # thousands of rows are not the point
+    ledger.store.ask = lambda *_, **__: None  # thousands of rows are not the point
     run_all(ledger)
     assert ledger.reason == f"the last {REFUSALS:,} proposals broke the limits"
 
@@ -424,7 +424,8 @@ def test_a_search_of_which_every_network_is_refused_ends(tmp_path):
     ledger = open_ledger(tmp_path, trials=3, search="random")
     while not isinstance(trial := ledger.next(), str):
         ledger.end(trial.number, 1, "refused", "latency_ms is 7.5, not <= 5")
-    assert ledger.reason == "the last 100 networks broke the limits when they were measured"
+    said = "(latency_ms is 7.5, not <= 5)"
+    assert ledger.reason == f"the last 100 networks broke the limits when they were measured {said}"
     assert len(ledger.trials) == 100
 
 
@@ -455,3 +456,54 @@ def test_the_front_keeps_its_weights(tmp_path):
     assert len(front - best) > 2
     again = limited(tmp_path, bound=49, search="random", trials=25, seed=8)
     assert {trial.number for trial in again.front} == front
+
+
+def test_killed_while_a_trial_is_refused_it_stays_refused(tmp_path):
+    """Asked and told are one write: there is no moment at which it could come back as one to train."""
+    ledger = limited(tmp_path, search="random", trials=10)
+
+    def killed(trial):
+        if trial.state == "refused":
+            raise KeyboardInterrupt
+
+    ledger.searcher.tell = killed
+    with pytest.raises(KeyboardInterrupt):
+        run_all(ledger)
+    ledger.store.close()
+    again = limited(tmp_path, search="random", trials=10)
+    assert [trial.state for trial in again.trials.values() if trial.config["n"] > 20] == ["refused"]
+    run_all(again)
+    assert {trial.state for trial in again.trials.values() if trial.config["n"] > 20} == {"refused"}
+
+
+def test_a_network_that_cannot_be_counted_is_not_within_limits(tmp_path):
+    more = {"cost": lambda config: None if config["n"] % 2 else {"params": 1}, "limits": (parse_limit("params <= 5"),)}
+    ledger = open_ledger(tmp_path, search="random", trials=6, more=more)
+    run_all(ledger)
+    assert {trial.config["n"] % 2 for trial in ledger.trials.values() if trial.state == "done"} == {0}
+    said = {trial.error for trial in ledger.trials.values() if trial.state == "refused"}
+    assert said == {"its costs cannot be counted, and there are limits on them"}
+
+
+def test_metrics_of_any_number_type_are_replayed(tmp_path):
+    import decimal
+
+    import torch
+
+    goals = OBJECTIVES["pareto"](metrics={"score": "max", "size": "min"})
+    ledger = open_ledger(tmp_path, search="random", trials=3, more={"scores": goals.scores})
+    trial = ledger.next()
+    ledger.hear(trial.number, 1, 1, {"score": torch.tensor(0.5), "size": decimal.Decimal(3)}, 0.5, 0.1)
+    ledger.end(trial.number, 1, "done")
+    ledger.store.close()
+    again = open_ledger(tmp_path, search="random", trials=3, more={"scores": goals.scores})
+    assert again.trials[0].scores == trial.scores == (0.5, -3.0)
+
+
+def test_a_view_shows_what_was_refused(tmp_path):
+    from raynas.run.progress import counts, ended
+
+    ledger = limited(tmp_path, search="random", trials=6)
+    run_all(ledger)
+    assert counts(ledger)["done"] == ended(ledger) == 6
+    assert counts(ledger)["refused"] == len(ledger.trials) - 6 > 0

@@ -56,10 +56,10 @@ def test_crowding_is_the_neighbours_gap_by_score():
     assert found[1:3] == pytest.approx([0.4 + 0.6, 0.9 + 0.6])
 
 
-def test_crowding_of_equal_points_is_no_division_by_zero():
-    assert np.isinf(crowding(np.ones((1, 2)))).all()
-    found = crowding(np.ones((4, 2)))
-    assert not np.isnan(found).any()
+def test_a_score_that_all_share_says_nothing_of_the_crowd():
+    assert crowding(np.ones((4, 2))).tolist() == [0.0] * 4
+    points = np.array([[0.0, 10.0], [1.0, 6.0], [4.0, 4.0], [10.0, 0.0]])
+    assert crowding(np.column_stack([points, np.ones(4)])).tolist() == crowding(points).tolist()
 
 
 def test_the_crowded_order_is_front_first_then_room():

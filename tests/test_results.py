@@ -180,6 +180,7 @@ def test_the_front_is_what_nothing_beats(evolved):
     ("modes", "said"),
     [
         (None, "say which metrics"),
+        ({"score": "max"}, "a front is of two metrics or more"),
         ({"scre": "max", "params": "min"}, "Did you mean 'score'"),
         ({"score": "maximum", "params": "min"}, "unknown mode 'maximum'"),
         ({"state": "max", "params": "min"}, "unknown metric 'state'"),
@@ -207,3 +208,14 @@ def test_plots_show_what_the_views_say(evolved, what):
     assert len(traces["done"].x) == 16
     with pytest.raises(InputError, match="Did you mean 'lineage'"):
         results.plot("linage")
+
+
+def test_costs_that_a_training_reports_itself_are_in_the_table(tmp_path):
+    ledger = open_ledger(tmp_path, search="random", trials=4)
+    while not isinstance(trial := ledger.next(), str):
+        ledger.hear(trial.number, 1, 1, {"score": 0.1 * trial.number, "params": 100 - trial.number}, 0.5, 0.1)
+        ledger.end(trial.number, 1, "done")
+    ledger.close()
+    results = Results(tmp_path / "store.db")
+    assert results.trials["params"].tolist() == [100, 99, 98, 97]
+    assert len(results.pareto({"score": "max", "params": "min"})) == 1

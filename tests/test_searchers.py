@@ -131,7 +131,7 @@ GOLDEN = {
     "genetic": "d5d5985824ff6a9f",
     "genetic, generational": "3137f5253e22db98",
     "genetic, proportional": "86009f480115e1ff",
-    "genetic, truncation": "a56285cda2508ce0",
+    "genetic, truncation": "704010567b5b78cb",
     "nsga2": "252ab617aeadfe4f",
     "nsga2, generational": "cde6f0a82c79b93b",
     "local-search": "dabb669c7abb4623",

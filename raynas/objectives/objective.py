@@ -89,7 +89,10 @@ def weighted(*, weights: dict[str, float]) -> Objective:
         )
 
     def fitness(metrics: Mapping[str, Any]) -> float:
-        return sum(weight * read_number(metrics, name) for name, weight in weights.items())
+        total = sum(weight * read_number(metrics, name) for name, weight in weights.items())
+        if not math.isfinite(total):
+            raise Diverged(f"the weighted sum is {total}")
+        return total
 
     return Objective((fitness,), tuple(weights))
 

@@ -13,6 +13,13 @@ def dominates(scores: Scores) -> np.ndarray:
     return np.logical_and((one >= other).all(axis=2), (one > other).any(axis=2))
 
 
+def undominated(scores: Scores) -> np.ndarray:
+    """(n,) of bool: nothing dominates it."""
+    return np.array(
+        [not ((scores >= one).all(axis=1) & (scores > one).any(axis=1)).any() for one in scores], dtype=bool
+    )
+
+
 def ranks(scores: Scores) -> np.ndarray:
     """(n,): 0 for those that nothing dominates, 1 for those that only these dominate, … (Deb et al., 2002, sec. III A)."""
     found = np.zeros(len(scores), dtype=int)
@@ -27,13 +34,13 @@ def ranks(scores: Scores) -> np.ndarray:
 
 def crowding(scores: Scores) -> np.ndarray:
     """(n,): the crowding distance within one front, the sum over scores of the gap between a point's two neighbours as a
-    share of the front's range; infinite at the ends (Deb et al., 2002, sec. III B)."""
+    share of the front's range; infinite at the ends (Deb et al., 2002, sec. III B). A score that all share says nothing."""
     distance = np.zeros(len(scores))
     for column in scores.T:
         order = np.argsort(column, kind="stable")
-        distance[order[[0, -1]]] = np.inf
-        reach = column[order[-1]] - column[order[0]]
+        reach = column[order[-1]] - column[order[0]] if len(column) else 0.0
         if reach > 0:
+            distance[order[[0, -1]]] = np.inf
             distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / reach
     return distance
 
@@ -51,12 +58,13 @@ def hypervolume(scores: Scores, reference: Sequence[float]) -> float:
     (While et al., 2006), so meant for fronts of hundreds of points and up to four scores."""
     corner = np.asarray(reference, dtype=float)
     points = scores[(scores > corner).all(axis=1)]
-    return _volume(points[ranks(points) == 0], corner) if len(points) else 0.0
+    return _volume(points, corner) if len(points) else 0.0
 
 
 def _volume(points: Scores, corner: np.ndarray) -> float:
     if points.shape[1] == 1:
         return float(points.max() - corner[0])
+    points = points[undominated(points)]
     points = points[np.argsort(-points[:, 0], kind="stable")]
     lower = np.append(points[1:, 0], corner[0])
     return sum(

@@ -78,6 +78,9 @@ class Results:
         metrics = last.drop(columns=[name for name in CURVE_COLUMNS if name != "number"])
         metrics = metrics[[name for name in metrics.columns if name not in configs.columns and name not in COLUMNS]]
         costs = pd.DataFrame([row["cost"] or {} for row in rows], index=frame.index, columns=list(COUNTED))
+        for name in set(COUNTED) & set(last.columns):  # a training of one's own reports them itself
+            reported = pd.to_numeric(last[name], errors="coerce").reindex(answered_by).set_axis(frame.index)
+            costs[name] = costs[name].where(costs[name].notna(), reported)
         frame = pd.concat(
             [frame, configs, metrics.reindex(answered_by).set_axis(frame.index), costs.astype(COUNTED)], axis=1
         )

@@ -32,10 +32,11 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, bool | str | int) or value is None:
         return value
-    if hasattr(value, "item") and getattr(value, "size", 1) == 1:
-        return plain(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    for unwrap in ("item", "__float__"):  # of numpy and torch scalars, and of other numbers
+        with suppress(AttributeError, TypeError, ValueError, RuntimeError):
+            return plain(getattr(value, unwrap)())
     return str(value)
 
 
@@ -183,8 +184,8 @@ class Store:
 
     # -- writing trials ------------------------------------------------------------------------------------------------
 
-    def ask(self, trial: Trial, seq: int, resources: dict[str, float]) -> None:
-        """A new trial, before it runs; one that a twin already answers is told in the same breath."""
+    def ask(self, trial: Trial, seq: int, resources: dict[str, float], told: int | None = None) -> None:
+        """A new trial, before it runs; one that is over with it (refused) has the number of its tell, `told`."""
         with self.writing() as connection:
             connection.execute(
                 insert(trials).values(
@@ -200,8 +201,11 @@ class Store:
                     cost=trial.cost or None,
                     attempt=trial.attempt,
                     asked=seq,
+                    told=told,
+                    error=trial.error,
                     created=time.time(),
                     started=time.time() if trial.state == "running" else None,
+                    ended=None if told is None else time.time(),
                     seconds=0.0,
                 )
             )

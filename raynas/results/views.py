@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from raynas.objectives.pareto import hypervolume as volume_of
-from raynas.objectives.pareto import ranks
+from raynas.objectives.pareto import undominated
 from raynas.tables import InputError, look_up, unknown
 
 MODES = {"max": 1.0, "min": -1.0}
@@ -59,6 +59,8 @@ def goals_of(objective: Mapping[str, Any], metrics: Mapping[str, str] | None) ->
         raise InputError(
             "this search had one objective; say which metrics, e.g. {'val_accuracy': 'max', 'params': 'min'}"
         )
+    if len(chosen) < 2:
+        raise InputError(f"a front is of two metrics or more, got {dict(chosen)}")
     return {name: look_up("mode", mode, MODES) for name, mode in chosen.items()}
 
 
@@ -75,7 +77,7 @@ def scored(frame: pd.DataFrame, goals: Mapping[str, float]) -> tuple[pd.DataFram
 def pareto(frame: pd.DataFrame, goals: Mapping[str, float]) -> pd.DataFrame:
     """The trials that no other beats in every metric, best by the first metric first; of equals the first."""
     kept, scores = scored(frame, goals)
-    front = kept[ranks(scores) == 0].drop_duplicates(list(goals))
+    front = kept[undominated(scores)].drop_duplicates(list(goals))
     first, sign = next(iter(goals.items()))
     return front.sort_values([first, "number"], ascending=[sign < 0, True])
 

@@ -102,8 +102,10 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
             if store.broken is None:
                 raise  # otherwise what Tune made of it is beside the point
         finally:
-            view.close()
-            ledger.close()
+            try:
+                view.close()
+            finally:
+                ledger.close()
     if store.broken is not None:
         raise store.broken
     if ledger.error is not None:

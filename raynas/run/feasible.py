@@ -12,7 +12,8 @@ from raynas.space import Config, Space, kinds
 from raynas.tables import InputError
 
 SAMPLES = 200
-ROUNDS = 5  # of the descent to the cheapest network
+STARTS = 3  # of the descent to the cheapest network
+LISTED, PLACES = 16, 4  # decisions of more values than the first are tried at as many places as the second, and one
 Cost = Callable[[Config], dict[str, Any] | None]
 
 
@@ -42,38 +43,62 @@ def examine(space: Space, cost: Cost, limits: tuple[Limit, ...]) -> Feasible | N
         raise InputError(
             f"the limit '{counted[0]}' cannot be checked: the model cannot be built on torch's meta device"
         )
-    kept = sum(all(limit.holds(item) for limit in counted) for _, item in known)
+    kept = sum(_excess(counted, item) == 0 for _, item in known)
     if not kept:
-        for limit in counted:
-            _check(space, cost, limit, known)
-    return Feasible(len(known), kept)
+        _find_one(space, cost, counted, known)
+    return Feasible(len(configs), kept)
 
 
-def _check(space: Space, cost: Cost, limit: Limit, known: list[tuple[Config, dict[str, Any]]]) -> None:
-    """Raise unless some network keeps to the limit."""
-    if any(limit.holds(item) for _, item in known):
-        return
-    config, item = min(known, key=lambda pair: limit.direction * pair[1][limit.cost])
-    extreme = _descend(space, cost, limit, config, item[limit.cost])
-    if not limit.holds({limit.cost: extreme}):
-        word = "smallest" if limit.direction > 0 else "largest"
-        raise InputError(f"no network of the space meets '{limit}': the {word} {limit.cost} found is {shown(extreme)}")
+def _excess(limits: tuple[Limit, ...], costs: dict[str, Any]) -> float:
+    """By how much costs break limits, as shares of the bounds; 0 when all hold."""
+    return sum(
+        max(1e-9, abs(costs[limit.cost] - limit.bound) / max(abs(limit.bound), 1e-9))
+        for limit in limits
+        if not limit.holds(costs)
+    )
 
 
-def _descend(space: Space, cost: Cost, limit: Limit, config: Config, value: float) -> float:
-    """The least (or most) of a cost that changing one decision at a time leads to."""
-    flat, values = space.flat(), space.flatten(config)
-    for _ in range(ROUNDS):
-        before = value
-        for name, domain in flat.items():
-            levels = kinds.levels(domain) or []
-            tried = levels if 0 < len(levels) <= 8 else [kinds.decode(domain, u) for u in (0.0, 0.5, 1.0)]
-            for choice in tried:
-                item = cost(space.unflat({**values, name: choice}))
-                if item is not None and limit.direction * item[limit.cost] < limit.direction * value:
-                    values, value = {**values, name: choice}, item[limit.cost]
-                    if limit.holds(item):
-                        return value
-        if value == before:
+def _find_one(space: Space, cost: Cost, limits: tuple[Limit, ...], known: list[tuple[Config, dict[str, Any]]]) -> None:
+    """Look for a network that keeps to the limits; raise with the nearest that was found if there is none."""
+    for limit in limits:
+        nearest = _descend(space, cost, (limit,), known)
+        if not limit.holds(nearest):
+            word = "smallest" if limit.direction > 0 else "largest"
+            raise InputError(
+                f"no network of the space meets '{limit}': the {word} {limit.cost} found is {shown(nearest[limit.cost])}"
+            )
+    nearest = _descend(space, cost, limits, known)
+    if _excess(limits, nearest) > 0:
+        wanted = " and ".join(f"'{limit}'" for limit in limits)
+        said = ", ".join(f"{limit.cost} {shown(nearest[limit.cost])}" for limit in limits)
+        raise InputError(f"no network of the space meets {wanted}; the nearest found has {said}")
+
+
+def _descend(
+    space: Space, cost: Cost, limits: tuple[Limit, ...], known: list[tuple[Config, dict[str, Any]]]
+) -> dict[str, Any]:
+    """The costs of the network nearest to the limits that changing one decision at a time leads to, from the few samples
+    that are nearest."""
+    flat = space.flat()
+    starts = sorted(known, key=lambda pair: _excess(limits, pair[1]))[:STARTS]
+    best = starts[0][1]
+    for config, costs in starts:
+        values, left = space.flatten(config), True
+        while left and _excess(limits, costs) > 0:
+            left = False
+            for name, domain in flat.items():
+                for choice in _choices(domain):
+                    item = cost(space.unflat({**values, name: choice}))
+                    if item is not None and _excess(limits, item) < _excess(limits, costs):
+                        values, costs, left = {**values, name: choice}, item, True
+        best = min(best, costs, key=lambda item: _excess(limits, item))
+        if _excess(limits, best) == 0:
             break
-    return value
+    return best
+
+
+def _choices(domain: Any) -> list[Any]:
+    """Values of a decision to try: all, or a few over its range."""
+    if kinds.size(domain) <= LISTED:
+        return kinds.levels(domain) or []
+    return [kinds.decode(domain, place / PLACES) for place in range(PLACES + 1)]

@@ -11,7 +11,9 @@ from typing import Any
 
 from raynas.results import Store
 from raynas.results.results import Results
+from raynas.run.experiment import Experiment
 from raynas.run.plan import Plan, differences
+from raynas.settings import check
 from raynas.tables import InputError, nearest
 
 STORE = "store.db"
@@ -86,7 +88,7 @@ def _claim_named(name: str, row: dict[str, Any], home_dir: Path) -> tuple[Path, 
     store = Store.open(folder / STORE)
     there = store.experiment()
     store.close()
-    different = differences(there["spec"], row["spec"])
+    different = differences(_filled(there["spec"]), row["spec"])
     if (there["data"] or {}).get("digest") != (row["data"] or {}).get("digest"):
         different.append("the data itself")
     if different:
@@ -95,6 +97,14 @@ def _claim_named(name: str, row: dict[str, Any], home_dir: Path) -> tuple[Path, 
             f"or go on with it: raynas resume {name}"
         )
     return folder, True
+
+
+def _filled(spec: dict[str, Any]) -> dict[str, Any]:
+    """A stored spec with the defaults of settings that are younger than it."""
+    try:
+        return {**check(Experiment, spec, "experiment").model_dump(mode="json"), **spec}
+    except InputError:
+        return spec
 
 
 def check_name(name: str | None) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from raynas.objectives import Failure, Limit, Trial, broken
+from raynas.objectives import MEASURED, Failure, Limit, Trial, broken
 from raynas.results import Asked, Heard, Store, Told
 from raynas.results.schema import trials
 from raynas.rng import seed_at
@@ -25,6 +25,7 @@ ATTEMPTS = 3  # a trial whose process or node dies is started this often
 ALIKE = 3  # the search stops when this many first trials fail in the same way
 REPEATS = 200  # proposals without a new one that were trained already: the space is exhausted
 REFUSALS = 5_000  # proposals without a new one that broke a limit
+ENOUGH = 50  # refusals in a row while others run: time to look after them
 TURNED_AWAY = 100  # trials in a row that broke a limit by what they measured
 
 Next = Trial | Literal["wait", "end"]
@@ -65,6 +66,7 @@ class Ledger:
         self.ranking: list[tuple[float, int]] = []  # (-fitness, number) of done trials, best first
         self.front: list[Trial] = []  # of several goals: the done trials that no other beats in all
         self.seq, self.repeats, self.refusals = 0, 0, 0  # the last two since a new trial was proposed
+        self.trained = 0  # trials that count for the budget: all but those answered by a twin or refused by a limit
         self.turned_away = 0  # trials in a row that were refused when they had measured themselves
         self.seconds = 0.0  # of training, all trials
         self.first_start: float | None = None  # of a trial in this session
@@ -93,6 +95,8 @@ class Ledger:
                 self._tell_searcher(event.trial)
                 self._rank(event.trial)
         self.seconds = sum(float(row["seconds"]) for row in self.store.rows(trials))
+        own = (trial for trial in self.trials.values() if trial.duplicate_of is None)
+        self.trained = sum(trial.state != "refused" for trial in own)
         for trial in self.trials.values():
             if not trial.ended and trial.duplicate_of is None:
                 trial.attempt += 1
@@ -109,11 +113,6 @@ class Ledger:
     def elapsed_s(self) -> float:
         """Driver time over all sessions."""
         return self.earlier_s + time.monotonic() - self.session_began
-
-    @property
-    def trained(self) -> int:
-        """Trials that count for the budget: all but those answered by a twin or refused by a limit."""
-        return sum(trial.duplicate_of is None and trial.state != "refused" for trial in self.trials.values())
 
     def _spent(self) -> str | None:
         """Which budget is used up."""
@@ -162,6 +161,8 @@ class Ledger:
                 return self._hand_out(trial)
             else:
                 spent = self._spent() or self._in_vain()
+                if self.out and self.refusals and self.refusals % ENOUGH == 0:
+                    return "wait"
         if self.out:
             return "wait"  # one of them may be lost and want its place back
         self.reason = spent
@@ -174,7 +175,8 @@ class Ledger:
         if self.refusals >= REFUSALS:
             return f"the last {REFUSALS:,} proposals broke the limits"
         if self.turned_away >= TURNED_AWAY:
-            return f"the last {TURNED_AWAY} networks broke the limits when they were measured"
+            last = next(trial.error for trial in reversed(self.trials.values()) if trial.state == "refused")
+            return f"the last {TURNED_AWAY} networks broke the limits when they were measured ({last})"
         return None
 
     def _propose(self) -> dict[str, Any] | None:
@@ -198,24 +200,33 @@ class Ledger:
         if twin is None:
             self.answers[trial.identity] = trial
             trial.cost = self.cost(config) or {}
-            trial.error = broken(self.limits, trial.cost)
+            trial.error = self._broken(trial.cost)
             trial.state = "refused" if trial.error else "running"  # it is about to be handed out
         else:
             trial.duplicate_of, trial.cost = twin.number, twin.cost
         self.trials[number] = trial
         self.seq += 1
+        if trial.state == "refused":
+            self.store.ask(trial, self.seq, self.resources, told=self.seq + 1)
+            self.seq, self.refusals = self.seq + 1, self.refusals + 1
+            self._hand_on(trial)
+            return None
         self.store.ask(trial, self.seq, self.resources)
-        if trial.state == "running":
-            return trial
         if twin is None:
-            self._tell(trial)
-        else:
-            self._wait_for(trial, twin)
-        if (twin or trial).state == "refused":
+            self.trained += 1
+            return trial
+        self._wait_for(trial, twin)
+        if twin.state == "refused":
             self.refusals += 1
         else:
             self.repeats += 1
         return None
+
+    def _broken(self, costs: dict[str, Any]) -> str | None:
+        """Why the limits refuse a network before it is trained."""
+        if not costs and any(limit.cost != MEASURED for limit in self.limits):
+            return "its costs cannot be counted, and there are limits on them"
+        return broken(self.limits, costs)
 
     def _wait_for(self, trial: Trial, twin: Trial) -> None:
         """Answer a trial from its twin, now or when that has ended."""
@@ -287,9 +298,9 @@ class Ledger:
         self._forget_failure(trial)
         beaten = self._rank(trial)
         if trial.state == "refused":
-            self.turned_away += 1
+            self.turned_away, self.trained = self.turned_away + 1, self.trained - 1
         else:
-            self.turned_away = 0
+            self.turned_away = self.repeats = self.refusals = 0  # the searcher knows more now
             self.ended_here.append(trial)
         self._drop_weights(trial.number, *beaten, *(loser for _, loser in self.ranking[self.keep : self.keep + 1]))
         if fatal:
@@ -326,6 +337,9 @@ class Ledger:
             self._answer(trial, twin)
         self.seq += 1
         self.store.tell(trial, self.seq)
+        self._hand_on(trial)
+
+    def _hand_on(self, trial: Trial) -> None:
         try:
             self._tell_searcher(trial)
         except Exception:
@@ -338,7 +352,7 @@ class Ledger:
 
     def _answer(self, trial: Trial, twin: Trial) -> None:
         trial.state, trial.failure, trial.error, trial.fitness = twin.state, twin.failure, twin.error, twin.fitness
-        trial.curve, trial.metrics = list(twin.curve), twin.metrics
+        trial.curve, trial.metrics, trial.cost = list(twin.curve), twin.metrics, twin.cost
 
     def _forget_failure(self, trial: Trial) -> None:
         """Only divergence says something of the network; after another failure the same one may be tried again."""

@@ -127,7 +127,7 @@ def check_parameters(space: Space, training: Recipe) -> None:
 
 
 def check_columns(space: Space) -> None:
-    columns = {column.lower() for column in COLUMNS}
+    columns = {column.lower() for column in (*COLUMNS, "generation", "operator", "parents")}
     taken = ", ".join(name for name in space.parameters if name.lower() in columns)
     if taken:
         raise InputError(f"a parameter cannot be called {taken}: the table of trials has a column of that name")
@@ -252,7 +252,9 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = 
     found = []
     for key in {**one, **other}:
         left, right = one.get(key), other.get(key)
-        if isinstance(left, Mapping) and isinstance(right, Mapping):
+        if key == "metrics" and isinstance(left, Mapping) and isinstance(right, Mapping):
+            found += [f"{prefix}{key}"] if list(left.items()) != list(right.items()) else []  # the first is the fitness
+        elif isinstance(left, Mapping) and isinstance(right, Mapping):
             found += differences(left, right, f"{prefix}{key}.")
         elif left != right:
             found.append(f"{prefix}{key}")

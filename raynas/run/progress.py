@@ -51,13 +51,14 @@ def eta_s(ledger: Ledger, slots: int) -> float | None:
 
 
 def ended(ledger: Ledger) -> int:
-    """Trials that were trained and are over."""
-    return sum(trial.ended for trial in ledger.trials.values() if trial.duplicate_of is None)
+    """Trials that count for the budget and are over."""
+    own = (trial for trial in ledger.trials.values() if trial.duplicate_of is None)
+    return sum(trial.ended and trial.state != "refused" for trial in own)
 
 
 def counts(ledger: Ledger) -> dict[str, int]:
     """Trials by state."""
-    found = {"done": 0, "running": len(ledger.out), "stopped": 0, "failed": 0}
+    found = {"done": 0, "running": len(ledger.out), "stopped": 0, "failed": 0, "refused": 0}
     for trial in ledger.trials.values():
         if trial.ended:
             found[trial.state] += 1
@@ -126,7 +127,9 @@ class Live:
         from rich.text import Text
 
         found, left = counts(self.ledger), eta_s(self.ledger, self.slots)
-        states = "  ".join(f"{count} {state}" for state, count in found.items() if count or state != "failed")
+        states = "  ".join(
+            f"{count} {state}" for state, count in found.items() if count or state not in ("failed", "refused")
+        )
         head = Text.assemble((self.name, "bold"), f"  {states}", f"  {duration(self.ledger.elapsed_s)}")
         head.append(f"  {duration(left)} left" if left is not None else "")
         total = self.ledger.budget.trials

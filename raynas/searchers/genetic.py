@@ -41,8 +41,8 @@ def _proportional(alive: list[Trial], size: int, rng: np.random.Generator) -> Tr
 
 
 def _truncation(alive: list[Trial], size: int, rng: np.random.Generator) -> Trial:
-    """Any of the `size` best."""
-    return alive[rng.integers(min(size, len(alive)))]
+    """Any: those beyond the `top` best are left out before."""
+    return alive[rng.integers(len(alive))]
 
 
 SELECTIONS: dict[str, Callable[[list[Trial], int, np.random.Generator], Trial]] = {
@@ -54,10 +54,10 @@ SELECTIONS: dict[str, Callable[[list[Trial], int, np.random.Generator], Trial]] 
 
 
 class Genetic:
-    """`tournament` is how many compete to be a parent, `top` how many may be one under truncation (null: half the
+    """`tournament` (3) is how many compete to be a parent, `top` how many may be one under truncation (null: half the
     population). A child is crossed with probability `crossover` and mutated with probability `mutation`; one that is
-    neither, or was asked for already, is mutated until it is new. Trials that failed never join; trials stopped early
-    join with what they reached."""
+    neither, or was asked for already, is mutated until it is new. Trials that failed never join, nor do twins of one that
+    did; trials stopped early join with what they reached."""
 
     def __init__(
         self,
@@ -67,18 +67,19 @@ class Genetic:
         manner: Literal["steady", "generational"] = "steady",
         population: Annotated[int, Field(ge=2)] = 20,
         selection: Literal["tournament", "proportional", "truncation"] = "tournament",
-        tournament: Annotated[int, Field(ge=1)] = 3,
+        tournament: Annotated[int, Field(ge=1)] | None = None,
         top: Annotated[int, Field(ge=2)] | None = None,
         crossover: Share = 0.5,
         mutation: Share = 0.8,
     ):
-        if selection == "tournament" and tournament > population:
+        if tournament is not None and tournament > population:
             raise InputError(f"tournament ({tournament}) must not be larger than population ({population})")
         if top is not None and top > population:
             raise InputError(f"top ({top}) must not be larger than population ({population})")
         self.space, self.seed, self.population, self.generational = space, seed, population, manner == "generational"
         self.pick = SELECTIONS[selection]
-        self.rivals = tournament if selection == "tournament" else top or max(2, population // 2)
+        self.rivals = tournament or min(3, population)
+        self.top = (top or max(2, population // 2)) if selection == "truncation" else population
         self.crossover, self.mutation = crossover, mutation
         self.alive: list[Trial] = []  # best first
         self.cohort: list[Trial] = []  # told since the living were last put in order
@@ -103,11 +104,17 @@ class Genetic:
 
     def _random(self, rng: np.random.Generator) -> Config:
         self.origin = {"operator": "random", "generation": self.generation}
-        return self.space.sample(rng)
+        config = self.space.sample(rng)
+        for _ in range(TRIES):
+            if self.space.identity(config) not in self.seen:
+                break
+            config = self.space.sample(rng)
+        return config
 
     def _child(self, rng: np.random.Generator) -> Config:
-        one = self.pick(self.alive, self.rivals, rng)
-        other = self.pick([trial for trial in self.alive if trial is not one], self.rivals, rng)
+        pool = self.alive[: self.top]
+        one = self.pick(pool, self.rivals, rng)
+        other = self.pick([trial for trial in pool if trial is not one], self.rivals, rng)
         parents, operators, config = [one], [], one.config
         if rng.random() < self.crossover:
             parents, operators = [one, other], ["crossover"]
@@ -130,7 +137,7 @@ class Genetic:
 
     def tell(self, trial: Trial) -> None:
         self.out -= 1
-        if trial.state == "refused":
+        if trial.state == "refused" or trial.duplicate_of is not None:
             self.room += trial.origin["generation"] == self.generation  # another may take its place
         elif trial.fitness is not None:
             self.cohort.append(trial)

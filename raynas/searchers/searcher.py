@@ -10,7 +10,7 @@ class Searcher(Protocol):
     """A pure function of (seed, the sequence of asks and tells): rebuilt by replaying them, never pickled.
 
     Randomness is `stream(seed, n)` with n the number of the ask. Fitness is always maximised; a told trial whose
-    fitness is None failed. An ask that returns None leaves the searcher as it was.
+    fitness is None failed or was refused. An ask that returns None leaves the searcher as it was.
     """
 
     origin: dict[str, Any]
@@ -21,5 +21,6 @@ class Searcher(Protocol):
         ...
 
     def tell(self, trial: Trial) -> None:
-        """Hear how a trial ended: "done", "stopped" early (its fitness is of fewer epochs) or "failed"."""
+        """Hear how a trial ended: "done", "stopped" early (its fitness is of fewer epochs), "failed", or "refused" by a
+        limit before it was trained."""
         ...

@@ -16,8 +16,8 @@ def latency(
     """`latency_ms`, the median over 50 forward passes of `batch` images after 10 to warm up, the device synchronised before
     each reading of the clock; `latency_iqr_ms`, the distance of their quartiles; `latency_batch` and `latency_device`.
 
-    The network is as it trains: float32, channels_last, evaluation mode, with the trial's share of the device. What
-    else the machine does shows in the spread.
+    In float32 whatever the training's precision, channels_last, evaluation mode, with the trial's share of the device.
+    What else the machine does shows in the spread.
     """
     network.eval()
     images = torch.zeros(batch, *input_shape, device=device).to(memory_format=torch.channels_last)

@@ -53,7 +53,7 @@ class NetworkTraining:
         train, validation = batches(self.data, device)
         network, progress = self._start(config, checkpoint, seed, device)
         measured = latency(network, self.data.dataset.input_shape, device) if self.timed else {}
-        if why := broken(self.limits, measured):
+        if progress.epoch == 0 and (why := broken(self.limits, measured)):
             raise Refused(why)
         if progress.epoch > 0:
             yield {**_report(progress, recipe), **measured}
