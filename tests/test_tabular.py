@@ -147,6 +147,11 @@ def test_a_search_on_a_table_is_an_ordinary_search(tmp_path, ray_here):
     assert (frame.loc[frame["state"] == "refused", "params"] > 5000).all()
     longer = raynas.resume("table", home=tmp_path, trials=10, progress=False)
     assert longer.trials["state"].isin(["done", "stopped"]).sum() == 10
+    with pytest.raises(InputError, match="looked its trials up in a table"):
+        raynas.verify("table", home=tmp_path)
+    cell_table(tmp_path, cifar10_valid_acc_e12=np.full(64, 50.0))
+    with pytest.raises(InputError, match="the data of 'table' has changed"):
+        raynas.resume("table", home=tmp_path, trials=12, progress=False)
 
 
 # -- simulated -----------------------------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 """Tables of trained configs: a trial is answered with its recorded reports and simulated seconds instead of training."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from raynas.data.dataset import digest_of
 from raynas.tables import InputError, look_up, nearest
 
 PREFIX = "tabular:"
@@ -28,6 +29,7 @@ class Table:
     parameters: dict[str, Any]
     costs: dict[str, np.ndarray] = field(default_factory=dict)
     final: dict[str, np.ndarray] = field(default_factory=dict)
+    digest: str = ""  # of the file
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -71,7 +73,7 @@ def _load(path: Path, changed: int, part: str) -> Table:
         raise InputError(f"'{path.name}' is no table of plain arrays (.npz): {error}") from error
     for kind, (needed, read) in KINDS.items():
         if needed in arrays:
-            return read(_Columns(path.name, kind, arrays), part)
+            return replace(read(_Columns(path.name, kind, arrays), part), digest=digest_of(arrays))
     known = ", ".join(f"'{needed}' ({kind})" for kind, (needed, _) in KINDS.items())
     raise InputError(f"'{path.name}' is no known table: it has none of the columns {known}")
 

@@ -19,6 +19,8 @@ from raynas.tables import InputError
 
 
 def _data_row(plan: Plan) -> dict[str, Any] | None:
+    if plan.table is not None:
+        return {"name": plan.table.name, "digest": plan.table.digest}
     if plan.dataset is None:
         return None
     data = plan.dataset
@@ -168,8 +170,7 @@ def resume(
         )
     plan = make_plan(experiment, function=trainable, arrays=data, data_dir=data_dir)
     stored = (row["data"] or {}).get("digest")
-    if plan.dataset is not None and stored != plan.dataset.digest:
-        raise InputError(
-            f"the data of '{name}' has changed since it was searched (sha256 {stored} then, {plan.dataset.digest} now)"
-        )
+    found = (_data_row(plan) or {}).get("digest")
+    if stored != found:
+        raise InputError(f"the data of '{name}' has changed since it was searched (sha256 {stored} then, {found} now)")
     return drive(plan, results.folder, address, progress, spec_of(plan.experiment, plan.space))

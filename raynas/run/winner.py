@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from raynas.data.tabular import is_tabular
 from raynas.models import build
 from raynas.results.results import Results
 from raynas.run.folders import open_results
@@ -19,6 +20,8 @@ def trained_model(results: Results | str | Path, trial: int | None = None, home:
     results = results if isinstance(results, Results) else open_results(results, home)
     number = trial_number(results, trial)
     data = results.experiment["data"]
+    if is_tabular(results.experiment["spec"]["data"]):
+        raise InputError(f"'{results.name}' looked its trials up in a table: there is no network with weights")
     if data is None:
         raise InputError(f"'{results.name}' trained by a function of yours: its networks are yours too")
     folder = results.folder / "checkpoints" / f"{number:05d}"
