@@ -125,6 +125,17 @@ def test_the_space_is_written_down_and_read_again():
     assert len(space.flat()) == 6
 
 
+def test_features_are_the_paths_from_input_to_output():
+    cell = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
+    found = kinds.features(DENSE, cell)
+    assert found.shape == (4 + 16 + 64,)
+    names = OPERATIONS[1:]
+    one = names.index("avg_pool_3x3")
+    three = 4 + 16 + 16 * names.index("nor_conv_3x3") + 4 * names.index("skip_connect") + names.index("nor_conv_1x1")
+    assert sorted(np.flatnonzero(found)) == sorted([one, three])
+    assert not kinds.features(DENSE, "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|").any()
+
+
 # -- which cells are the same --------------------------------------------------------------------------------------
 
 

@@ -9,9 +9,12 @@ from ray import tune
 
 from raynas.objectives import Trial
 from raynas.searchers import SEARCHERS
+from raynas.searchers.bananas import Ensemble
 from raynas.searchers.evolution import RegularizedEvolution
 from raynas.searchers.grid import Grid
+from raynas.searchers.local import LocalSearch
 from raynas.searchers.optuna import Optuna
+from raynas.searchers.reinforce import Reinforce
 from raynas.settings import construct
 from raynas.space import read
 from raynas.tables import InputError
@@ -136,6 +139,7 @@ GOLDEN = {
     "nsga2, generational": "cde6f0a82c79b93b",
     "local-search": "dabb669c7abb4623",
     "reinforce": "bb9f533a9a5004c6",
+    "bananas": None,  # the last digits of matrix products are the machine's
     "optuna": None,  # another library's: its version decides
 }
 
@@ -194,9 +198,68 @@ def test_evolution_improves_on_random():
 
     wins = {
         name: sum(best(name, seed, {}) > best("random", seed + 50, {}) for seed in range(6))
-        for name in ("regularized-evolution", "genetic", "genetic, generational", "local-search", "reinforce", "optuna")
+        for name in (
+            "regularized-evolution",
+            "genetic",
+            "genetic, generational",
+            "local-search",
+            "reinforce",
+            "bananas",
+            "optuna",
+        )
     }
     assert min(wins.values()) >= 5, wins
+
+
+def test_the_ensemble_learns_and_knows_where_it_does_not():
+    rng = np.random.default_rng(0)
+    points = rng.random((60, 4))
+    targets = 3.0 + points @ np.array([2.0, -1.0, 0.5, 0.0])
+    ensemble = Ensemble.fitted(points[:40], targets[:40], 5, rng)
+    mean, deviation = ensemble.predict(points[40:])
+    assert np.corrcoef(mean, targets[40:])[0, 1] > 0.95
+    assert abs(mean - targets[40:]).mean() < 0.2
+    _, far = ensemble.predict(10 * points[40:])
+    assert far.mean() > 3 * deviation.mean()
+
+
+def test_local_search_looks_at_every_neighbour_and_then_begins_anew():
+    space = read({f"x{number}": tune.choice([0, 1, 2]) for number in range(3)})
+    searcher, asked = LocalSearch(space, 0), []
+    for number in range(30):
+        config = searcher.ask()
+        asked.append((config, dict(searcher.origin)))
+        searcher.tell(Trial(number, config, state="done", fitness=float(sum(config.values())), origin=searcher.origin))
+        if sum(config.values()) == 6:
+            break
+    start = asked[0][0]
+    ring = [config for config, origin in asked[1:7] if origin == {"operator": "neighbour", "parents": [0]}]
+    assert len(ring) == len({tuple(config.values()) for config in ring}) == 6  # two other values of three
+    assert all(sum(config[name] != start[name] for name in start) == 1 for config in ring)
+    assert sum(asked[-1][0].values()) == 6  # the top of a hill without traps
+    climbed = [origin["parents"][0] for _, origin in asked[1:]]
+    assert climbed == sorted(climbed)
+    for number in range(len(asked), len(asked) + 7):  # no neighbour of the top is better
+        config = searcher.ask()
+        origin = dict(searcher.origin)
+        searcher.tell(Trial(number, config, state="done", fitness=float(sum(config.values())), origin=origin))
+    assert searcher.centre is None or searcher.centre.number >= len(asked)
+
+
+def test_reinforce_follows_the_gradient_of_its_policy():
+    space = read({"a": tune.choice(["x", "y", "z"])})
+    searcher = Reinforce(space, 0, lr=0.1)
+    for number in range(200):
+        config = searcher.ask()
+        fitness = {"x": 0.1, "y": 0.9, "z": 0.5}[config["a"]]
+        searcher.tell(Trial(number, config, state="done", fitness=fitness, origin=searcher.origin))
+    policy = searcher.policy("a")
+    assert policy[1] > 0.9
+    assert policy.sum() == pytest.approx(1.0)
+    untold = Reinforce(space, 0)
+    assert untold.policy("a") == pytest.approx([1 / 3] * 3, abs=1e-3)
+    untold.tell(Trial(0, {"a": "x"}, state="failed", origin={}))
+    assert untold.policy("a") == pytest.approx([1 / 3] * 3, abs=1e-3)  # nothing to compare a failure with
 
 
 def test_a_grid_is_every_combination_once():

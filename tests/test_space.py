@@ -707,3 +707,25 @@ def test_what_is_wrong_with_a_space_of_ones_own_is_said(own_module, name, fragme
     with pytest.raises(InputError) as caught:
         read(name)
     assert fragment in str(caught.value)
+
+
+def test_features_are_a_vector_of_one_length():
+    space = read({"a": tune.choice(["x", "y", "z"]), "b": tune.uniform(0.0, 2.0), "n": tune.randint(0, 100)})
+    assert space.features({"a": "y", "b": 0.5, "n": 99}) == pytest.approx([0, 1, 0, 0.25, 0.995])
+    genomes = read("genome_cnn")
+    shapes = {genomes.features(genomes.sample(stream(0, number))).shape for number in range(20)}
+    assert len(shapes) == 1
+
+
+def test_neighbours_differ_by_one_decision():
+    space = read({"a": tune.choice(["x", "y", "z"]), "b": tune.uniform(0.0, 2.0), "n": tune.randint(0, 100)})
+    config = {"a": "y", "b": 0.1, "n": 50}
+    found = space.neighbours(config)
+    assert sorted(other["a"] for other in found if other["a"] != "y") == ["x", "z"]
+    assert [other["n"] for other in found if other["n"] != 50] == [40, 60]
+    assert [other["b"] for other in found if other["b"] != 0.1] == pytest.approx([0.3])  # -0.1 is out
+    for other in found:
+        space.check(other)
+        assert sum(other[name] != config[name] for name in config) == 1
+    cells = read("nas_bench_201")
+    assert len(cells.neighbours(cells.sample(stream(0)))) <= 24

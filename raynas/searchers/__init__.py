@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from raynas.searchers.bananas import Bananas
 from raynas.searchers.evolution import RegularizedEvolution
 from raynas.searchers.genetic import Genetic
 from raynas.searchers.grid import Grid
@@ -19,6 +20,7 @@ SEARCHERS: dict[str, Callable[..., Any]] = {
     "genetic": Genetic,
     "local-search": LocalSearch,
     "nsga2": NSGA2,
+    "bananas": Bananas,
     "regularized-evolution": RegularizedEvolution,
     "reinforce": Reinforce,
     "optuna": Optuna,

@@ -17,6 +17,7 @@ from raynas.tables import InputError
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 ZERO, SAME = "none", "skip_connect"
+LONGEST = 3  # edges of a path that is a feature
 
 Nodes = tuple[tuple[str, ...], ...]
 """The operations on the edges into node 1, into node 2, …, each from node 0 on."""
@@ -148,6 +149,23 @@ def _(domain: Cell, one: str, other: str, rng: np.random.Generator) -> str:
     """Every edge from one of the two."""
     pairs = zip(_edges(one), _edges(other), rng.random(len(domain.edges)) < 0.5, strict=True)
     return _from_edges(domain, [mine if first else theirs for mine, theirs, first in pairs])
+
+
+@kinds.features.register
+def _(domain: Cell, value: str) -> np.ndarray:
+    """The path encoding (White et al., 2021): one place for each sequence of operations on a way from input to output,
+    zeroed edges left out, ways of more than three edges too."""
+    nodes = parse(value)
+    ways: list[set[tuple[str, ...]]] = [{()}]
+    for node in nodes:
+        into = set()
+        for source, operation in enumerate(node):
+            if operation != ZERO:
+                into |= {(*way, operation) for way in ways[source] if len(way) < LONGEST}
+        ways.append(into)
+    names = [name for name in domain.operations if name != ZERO]
+    places = [way for length in range(1, min(LONGEST, domain.nodes - 1) + 1) for way in product(names, repeat=length)]
+    return np.array([float(way in ways[-1]) for way in places])
 
 
 @kinds.size.register

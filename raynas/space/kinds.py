@@ -16,6 +16,7 @@ from ray.tune.search.sample import Categorical, Domain, Float, Integer, LogUnifo
 from raynas.tables import InputError
 
 STEP = 0.2  # standard deviation of a numeric mutation, as a share of the range
+ONE_HOT = 8  # decisions of up to this many values have a feature for each
 ENUMERABLE = 1_000_000  # domains with more values than this are not listed
 
 
@@ -151,6 +152,19 @@ def mutate(domain: Domain, value: Any, rng: np.random.Generator) -> Any:
 def cross(domain: Domain, one: Any, other: Any, rng: np.random.Generator) -> Any:
     """A value made of two values; for plain domains one of the two."""
     return one if rng.random() < 0.5 else other
+
+
+@singledispatch
+def features(domain: Domain, value: Any) -> np.ndarray:
+    """(d,) float64 for predictors: one place for each value of a decision that has few, one number for any other."""
+    values, parts = to_genes(domain, value), []
+    for name, gene in genes(domain).items():
+        place = encode(gene, values[name])
+        if size(gene) <= ONE_HOT:
+            parts.append(np.eye(int(size(gene)))[min(int(place * size(gene)), int(size(gene)) - 1)])
+        else:
+            parts.append(np.array([place]))
+    return np.concatenate(parts)
 
 
 @singledispatch

@@ -115,6 +115,10 @@ class Space:
         values, flat = self.flatten(config), self.flat()
         return np.array([kinds.encode(flat[name], values[name]) for name in flat], dtype=np.float64)
 
+    def features(self, config: Config) -> np.ndarray:
+        """(d,) float64 for predictors of fitness; cells by their paths."""
+        return np.concatenate([kinds.features(domain, config[name]) for name, domain in self.domains.items()])
+
     def decode(self, point: Iterable[float]) -> Config:
         """The config at a point of the unit cube; `decode(encode(config)) == config` up to float rounding."""
         return self.unflat(
