@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from raynas.bench.overhead import overhead
+from raynas.bench.quality import quality
 from raynas.bench.searchers import searchers
 from raynas.bench.training import training
 
@@ -10,6 +11,7 @@ BENCHES: dict[str, Callable[..., None]] = {
     "overhead": overhead,
     "training": training,
     "searchers": searchers,
+    "quality": quality,
 }
 
 __all__ = ["BENCHES"]

@@ -370,7 +370,7 @@ def doctor(home: Home = None, data_dir: DataDir = None) -> None:
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="overhead, training or searchers.")],
+    what: Annotated[str, typer.Argument(help="overhead, training, searchers or quality.")],
     arguments: Annotated[list[str] | None, typer.Argument(help="Options as key=value, e.g. trials=200.")] = None,
     data_dir: DataDir = None,
 ) -> None:
