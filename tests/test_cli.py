@@ -70,7 +70,6 @@ def finished(tmp_path):
         ([*SEARCH, "--search", "nsga2"], "nsga2 takes several objectives"),
         ([*SEARCH, "objective={fitness: pareto, metrics: {parms: min, val_loss: min}}"], "Did you mean 'params'"),
         ([*SEARCH, "limits=params < 1104"], "the smallest params found is 1,104"),
-        ([*SEARCH, "limits=[params < 9_000, flops > 1e9]"], "the nearest found has params"),
         ([*SEARCH, "limits=[parms < 5]"], "Did you mean 'params'"),
         (["search", "genome_cnn", "--trainable", "trainings:once", "limits=params < 5"], "limits are on networks"),
         ([*SEARCH, "--search", "optuna", "search.sampler=TEP"], "Did you mean 'TPE'"),

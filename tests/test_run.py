@@ -42,11 +42,12 @@ def test_every_searcher_runs(tmp_path, search):
     goals = {"fitness": "pareto", "metrics": {"score": "max", "x_again": "min"}}
     objective = goals if search == "nsga2" else "score"
     results = go(tmp_path, search=search, space={**LINE, "k": tune.choice(["a", "b"])}, objective=objective)
-    assert results.trials["state"].tolist() == ["done"] * 6
+    own = results.trials[results.trials["duplicate_of"].isna()]
+    assert own["state"].tolist() == ["done"] * 6
     assert len(results.curves) == 18
     assert results.best()["fitness"].iloc[0] == results.trials["score"].max()
     assert results.experiment["ended"] == "all 6 trials are done"
-    assert results.trials["node"].notna().all()
+    assert own["node"].notna().all()
 
 
 def test_several_goals_and_limits(tmp_path):
@@ -89,7 +90,7 @@ def test_a_network_that_is_too_slow_is_not_trained(tmp_path, monkeypatch):
     results = raynas.search(
         GENOMES, data="fashion_mnist_mini", limits="latency_ms <= 0.000001", epochs=1, home=tmp_path, progress=False
     )
-    assert results.experiment["ended"] == "the last 3 networks broke the limits when they were measured"
+    assert results.experiment["ended"].startswith("the last 3 networks broke the limits when they were measured (lat")
     assert set(results.trials["state"]) == {"refused"}
     assert results.curves.empty
     assert results.trials["error"].str.match(r"latency_ms is [\d.]+, not <= 1e-06").all()
@@ -281,7 +282,7 @@ raynas.search(space, trainings.endless, objective="score", search="random", tria
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_killed_driver_resumes_and_runs_nothing_twice(tmp_path, how):
     """kill -9 (or Ctrl-C) of the driver in the middle of a real search; then resume."""
     journal, home = tmp_path / "journal", tmp_path / "home"
@@ -415,6 +416,7 @@ def test_epochs_are_counted_whatever_the_function_calls_them(tmp_path):
     assert results.curves.groupby("number")["epoch"].apply(list).tolist() == [[1, 2, 3]] * 2
 
 
+@pytest.mark.slow
 def test_pbt_changes_choices_of_networks_too(tmp_path):
     space = {**GENOMES, "schedule": tune.choice(["constant", "cosine"]), "weight_decay": tune.loguniform(1e-4, 1e-1)}
     results = raynas.search(
