@@ -1,4 +1,4 @@
-"""`raynas bench searchers`: which searcher finds more in the same number of trials, and whether seeds say so."""
+"""`raynas bench searchers` and `strategies`: which searcher finds more in the same trials, and whether seeds say so."""
 
 import math
 import statistics
@@ -13,39 +13,33 @@ from raynas.run.cluster import connected
 from raynas.run.launch import search
 
 Count = Annotated[int, Field(ge=1)]
+Seeds = Annotated[int, Field(ge=2, le=10)]
+Contestants = dict[str, dict[str, Any]]
 T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 """Student's t for 95 %, by the number of pairs."""
-
-
-def contestants(trials: int) -> dict[str, dict[str, Any]]:
-    """Random first: the others are measured against it. Populations are a quarter of the trials."""
-    population = max(2, trials // 4)
-    small = {"population": population, "tournament": min(3, population)}
-    return {
-        "random": {"name": "random"},
-        "genetic, steady": {"name": "genetic", **small},
-        "genetic, generational": {"name": "genetic", "manner": "generational", **small},
-        "regularized evolution": {"name": "regularized-evolution", **small},
-        "Optuna TPE": {"name": "optuna", "sampler": "TPE", "sampler_options": {"n_startup_trials": population}},
-    }
-
-
-def _best(choice: dict[str, Any], seed: int, home: str, given: dict[str, Any]) -> float:
-    results = search("genome_cnn", search=choice, seed=seed, home=home, progress=False, keep=0, **given)
-    return float(results.best()["fitness"].iloc[0])
 
 
 def searchers(
     *,
     trials: Annotated[int, Field(ge=8)] = 40,
     epochs: Count = 3,
-    seeds: Annotated[int, Field(ge=2, le=10)] = 3,
+    seeds: Seeds = 3,
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5,
     data: str = "fashion_mnist_mini",
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.3,
 ) -> None:
-    """Every searcher with the same seeds, trials and epochs on genome CNNs, by the best genome fitness on validation."""
-    given: dict[str, Any] = {
+    """On genome CNNs, by the best genome fitness on validation. Populations are a quarter of the trials."""
+    population = max(2, trials // 4)
+    small = {"population": population, "tournament": min(3, population)}
+    contestants: Contestants = {
+        "random": {"name": "random"},
+        "genetic, steady": {"name": "genetic", **small},
+        "genetic, generational": {"name": "genetic", "manner": "generational", **small},
+        "regularized evolution": {"name": "regularized-evolution", **small},
+        "Optuna TPE": {"name": "optuna", "sampler": "TPE", "sampler_options": {"n_startup_trials": population}},
+    }
+    spec = {
+        "space": "genome_cnn",
         "data": data,
         "validation": validation,
         "trials": trials,
@@ -53,14 +47,49 @@ def searchers(
         "objective": {"fitness": "genome", "alpha": alpha},
         "training": {"epochs": epochs, "schedule": "one-cycle", "clip": 1.0},
     }
-    found: dict[str, list[float]] = {name: [] for name in contestants(trials)}
+    compare(contestants, spec, seeds, f"best fitness of {trials} trials of {epochs} epochs on {data}, alpha = {alpha}")
+
+
+def strategies(
+    *,
+    trials: Count = 15,
+    epochs: Count = 3,
+    seeds: Seeds = 3,
+    data: str = "pneumoniamnist",
+    split: str = "official",
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1,
+) -> None:
+    """The four strategies of the OCTMNIST report on its small CNNs (Adam, learning rate 0.001), by the best validation
+    accuracy."""
+    contestants: Contestants = {
+        "random": {"name": "random"},
+        "grid": {"name": "grid", "integers": 5},
+        "Optuna TPE": {"name": "optuna", "sampler": "TPE", "sampler_options": {"n_startup_trials": 5}},
+        "REINFORCE": {"name": "reinforce"},
+    }
+    spec = {
+        "space": "simple_cnn",
+        "data": data,
+        "split": split,
+        "validation": validation,
+        "trials": trials,
+        "hyperparameters": {"lr": 0.001},
+        "training": {"epochs": epochs, "optimizer": "adam", "schedule": "constant", "weight_decay": 0.0},
+    }
+    compare(contestants, spec, seeds, f"best validation accuracy of {trials} trials of {epochs} epochs on {data}")
+
+
+def compare(contestants: Contestants, spec: dict[str, Any], seeds: int, title: str) -> None:
+    """Every contestant searches with every seed; each seed splits, starts and shuffles alike for all."""
+    found: dict[str, list[float]] = {name: [] for name in contestants}
     console = Console(width=120, highlight=False)
     with tempfile.TemporaryDirectory() as home, connected(None):
         for seed in range(seeds):
-            for name, choice in contestants(trials).items():
-                found[name].append(_best(choice, seed, home, given))
+            for name, choice in contestants.items():
+                results = search(**spec, search=choice, seed=seed, home=home, progress=False, keep=0)
+                found[name].append(float(results.best()["fitness"].iloc[0]))
                 console.print(f"seed {seed}  {name}: {found[name][-1]:.4f}")
-    print_table(console, found, f"best of {trials} trials of {epochs} epochs on {data}, alpha = {alpha}")
+    print_table(console, found, title)
 
 
 def difference(mine: list[float], theirs: list[float]) -> tuple[float, float]:

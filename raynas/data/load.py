@@ -12,8 +12,8 @@ from raynas.data.dataset import Dataset, Split, digest_of
 from raynas.data.download import SOURCES, download
 from raynas.data.folder import read_folder
 from raynas.data.read import read_in_person, read_npz
-from raynas.data.split import check_share, set_test_aside, validation_split
-from raynas.tables import InputError, unknown
+from raynas.data.split import SPLITS, check_share, set_test_aside, validation_split
+from raynas.tables import InputError, look_up, unknown
 
 PACKAGED = ("fashion_mnist_mini",)
 DATASETS: dict[str, Callable[[str, Path], dict[str, np.ndarray]] | None] = {**dict.fromkeys(PACKAGED), **SOURCES}
@@ -50,12 +50,15 @@ def load(
     seed: int = 0,
     validation: float = 0.1,
     image_size: int | None = None,
+    split: str = "official",
 ) -> Dataset:
     """A dataset from a name, a `.npz` in MedMNIST's layout, a folder of images, `(images, labels)`, a mapping with the
     keys of that layout, or a torch Dataset of (image, label) pairs. Validation is the file's own, or a stratified
-    share `validation` of train by `seed`; a folder without a test split has one set aside likewise. A known name is
+    share `validation` of train by `seed`; a folder without a test split has one set aside likewise. With `split` "merged"
+    all images of the data are one pool from which validation is drawn, and no test split is left. A known name is
     never taken for a folder: `./mnist` is one. Raises InputError for all that cannot be used."""
     check_share(validation)
+    regroup = look_up("split", split, SPLITS)
     given = os.fspath(data) if isinstance(data, str | os.PathLike) else None
     path = Path(given).expanduser() if given and given not in DATASETS else None
     is_folder = path is not None and path.is_dir()
@@ -76,10 +79,10 @@ def load(
         arrays, class_names = read_in_person(data), None
     arrays = check_arrays(name, arrays)
     digest = digest_of(arrays)  # before anything is set aside: the same data, the same digest, whatever the seed
-    if is_folder and "test_images" not in arrays:
+    if is_folder and split == "official" and "test_images" not in arrays:
         arrays, aside = set_test_aside(arrays, seed)
         note = {**note, **aside}
-    return _assemble(name, arrays, class_names, digest, note, seed, validation)
+    return _assemble(name, regroup(arrays), class_names, digest, {**note, "split": split}, seed, validation)
 
 
 def _locate(data: str, data_dir: str | Path | None) -> Path:

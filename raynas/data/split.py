@@ -1,6 +1,7 @@
 """Setting images aside, class by class."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,21 @@ def set_test_aside(arrays: dict[str, np.ndarray], seed: int) -> tuple[dict[str, 
     parted |= {"train_images": images[kept], "train_labels": labels[kept]}
     record = {"fraction": TEST_SHARE, "seed": seed, "sha256": _sha256(held)}
     return {**arrays, **parted}, {"test_set_aside": record}
+
+
+def merged(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Train, validation and test in one, as train."""
+    parts = [part for part in ("train", "val", "test") if f"{part}_images" in arrays]
+    return {
+        f"train_{kind}": np.concatenate([arrays[f"{part}_{kind}"] for part in parts]) for kind in ("images", "labels")
+    }
+
+
+SPLITS: dict[str, Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]] = {
+    "official": lambda arrays: arrays,
+    "merged": merged,
+}
+"""How the data's own splits are taken: as they are, or thrown together."""
 
 
 def _sha256(indices: np.ndarray) -> str:

@@ -12,6 +12,7 @@ from raynas.data.dataset import digest_of
 from raynas.tables import InputError, look_up, nearest
 
 PREFIX = "tabular:"
+IMAGES = {"cifar10": ((3, 32, 32), 10), "cifar100": ((3, 32, 32), 100), "imagenet16_120": ((3, 16, 16), 120)}
 Find = Callable[[Mapping[str, Any]], int]
 
 
@@ -29,6 +30,7 @@ class Table:
     parameters: dict[str, Any]
     costs: dict[str, np.ndarray] = field(default_factory=dict)
     final: dict[str, np.ndarray] = field(default_factory=dict)
+    images: tuple[tuple[int, int, int], int] | None = None  # what its networks take: (C, H, W) and classes
     digest: str = ""  # of the file
 
     def __len__(self) -> int:
@@ -133,6 +135,7 @@ def _nas_bench_201(columns: _Columns, part: str) -> Table:
             "test_accuracy": columns[f"{part}_test_acc_e200"] / 100,
             "val_accuracy_200": columns[f"{part}_valid_acc_e200"] / 100,
         },
+        images=IMAGES.get(part),
     )
 
 

@@ -68,6 +68,7 @@ class Experiment(Settings):
     data: str | None = None
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of train, where the data brings no validation split
     image_size: Count | None = None  # for folders of images
+    split: str = "official"  # or "merged": train, validation and test thrown together, no test split left
     search: dict[str, Any] = {"name": DEFAULTS["search"]}
     objective: dict[str, Any] = {"fitness": DEFAULTS["objective"]}
     limits: list[str] = []  # e.g. "params <= 100_000": networks that break one are never trained

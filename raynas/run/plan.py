@@ -17,6 +17,7 @@ from raynas.run.experiment import Experiment, look_up_or_import, split_name
 from raynas.run.feasible import Feasible, examine
 from raynas.run.schedulers import SCHEDULERS, WAITING, Work, adjustable
 from raynas.run.third_party import ThirdParty
+from raynas.run.warm import warmed
 from raynas.searchers import SEARCHERS, Searcher
 from raynas.settings import construct
 from raynas.space import Space, read
@@ -54,11 +55,16 @@ class Plan:
         """A fresh searcher, as it is before the first ask; with the experiment's seed or another."""
         seed = self.experiment.seed if seed is None else seed
         name, options = split_name(self.experiment.search)
+        warm_up = options.pop("warm_up", None)
         found = look_up_or_import("searcher", name, SEARCHERS, import_named)
-        if name in SEARCHERS:
-            made: Searcher = construct(found, options, "search", self.space, seed)
-            return made
-        return ThirdParty(found, self.space, options)
+        if name not in SEARCHERS:
+            if warm_up is not None:
+                raise InputError(
+                    "warm_up goes with raynas's own searchers: others take no trials that they did not ask for"
+                )
+            return ThirdParty(found, self.space, options)
+        made: Searcher = construct(found, options, "search", self.space, seed)
+        return made if warm_up is None else warmed(made, warm_up, seed, self)
 
     def scheduler(self) -> TrialScheduler:
         name, options = split_name(self.experiment.stop)
@@ -166,6 +172,7 @@ def make_plan(
             seed=experiment.seed,
             validation=experiment.validation,
             image_size=experiment.image_size,
+            split=experiment.split,
         )
         rule = same_network(space.constants, dataset.input_shape)
         space = space.merging(rule) if rule is not None else space

@@ -87,6 +87,11 @@ def end_of(trial: Trial) -> str:
     return f"{trial.state} after {trial.epoch} epoch{'s' if trial.epoch != 1 else ''}"
 
 
+def news(ledger: Ledger) -> list[str]:
+    """What the searcher has to say, so far."""
+    return getattr(ledger.searcher, "news", [])
+
+
 class Lines:
     """One line for each trial that ended."""
 
@@ -94,8 +99,12 @@ class Lines:
         self.ledger, self.slots, self.file = ledger, slots, file or sys.stdout
         self.said = len(ledger.ended_here)
         self.before = ended(ledger) - self.said  # in earlier sessions
+        self.heard = len(news(ledger))
 
     def refresh(self) -> None:
+        for text in news(self.ledger)[self.heard :]:
+            self.heard += 1
+            print(text, file=self.file, flush=True)
         for trial in self.ledger.ended_here[self.said :]:
             self.said += 1
             best = self.ledger.best()
@@ -117,6 +126,7 @@ class Live:
         from rich.live import Live as RichLive
 
         self.ledger, self.slots, self.name, self.drawn = ledger, slots, name, 0.0
+        self.heard = len(news(ledger))
         self.live = RichLive(self._draw(), auto_refresh=False, console=console)
         self.live.start()
 
@@ -139,6 +149,9 @@ class Live:
     def refresh(self) -> None:
         if time.monotonic() - self.drawn >= FRESH_S:
             self.drawn = time.monotonic()
+            for text in news(self.ledger)[self.heard :]:
+                self.heard += 1
+                self.live.console.print(text)
             self.live.update(self._draw(), refresh=True)
 
     def close(self) -> None:

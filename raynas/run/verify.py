@@ -57,11 +57,13 @@ def verify(
         seed=results.experiment["seed"],
         validation=spec["validation"],
         image_size=spec["image_size"],
+        split=spec.get("split", "official"),
     )
     if data.digest != results.experiment["data"]["digest"]:
         raise InputError(f"the data of '{results.name}' has changed since it was searched")
     if data.test is None or not len(data.test):
-        raise InputError(f"'{data.name}' has no test split")
+        why = ": its splits were merged" if spec.get("split") == "merged" else ""
+        raise InputError(f"'{data.name}' has no test split{why}")
     number = trial_number(results, trial)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     test = Batches(data.test, data.mean, data.std, device)

@@ -13,6 +13,7 @@ from raynas.searchers.optuna import Optuna
 from raynas.searchers.random import Random
 from raynas.searchers.reinforce import Reinforce
 from raynas.searchers.searcher import Searcher
+from raynas.searchers.warm_up import Warmed, WarmUp
 
 SEARCHERS: dict[str, Callable[..., Any]] = {
     "random": Random,
@@ -26,4 +27,4 @@ SEARCHERS: dict[str, Callable[..., Any]] = {
     "optuna": Optuna,
 }
 
-__all__ = ["SEARCHERS", "Searcher"]
+__all__ = ["SEARCHERS", "Searcher", "WarmUp", "Warmed"]

@@ -86,7 +86,7 @@ class Bananas:
     def ask(self) -> Config:
         self.asked += 1
         rng = stream(self.seed, self.asked)
-        if self.asked > self.initial and len(self.told) >= 2 and not self.queue:
+        if len(self.seen) >= self.initial and len(self.told) >= 2 and not self.queue:
             self.queue = self._choose(rng)
         if self.queue:
             config, parent = self.queue.pop(0)
@@ -119,5 +119,6 @@ class Bananas:
         return [chosen[index] for index in order[: self.batch]]
 
     def tell(self, trial: Trial) -> None:
+        self.seen.add(trial.identity)
         if trial.fitness is not None:
             self.told.append(trial)

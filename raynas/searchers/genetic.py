@@ -15,6 +15,7 @@ from pydantic import Field
 
 from raynas.objectives import Trial
 from raynas.rng import stream
+from raynas.searchers.searcher import WARM_UP
 from raynas.space import Config, Space
 from raynas.tables import InputError
 
@@ -136,6 +137,9 @@ class Genetic:
         return config
 
     def tell(self, trial: Trial) -> None:
+        if trial.origin["operator"] == WARM_UP:  # as if it had been asked for
+            self.room, self.out = max(0, self.room - 1), self.out + 1
+            self.seen.add(trial.identity)
         self.out -= 1
         if trial.state == "refused" or trial.duplicate_of is not None:
             self.room += trial.origin["generation"] == self.generation  # another may take its place

@@ -5,25 +5,35 @@ from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
+from ray.tune.search.sample import Domain, Integer
 
 from raynas.objectives import Trial
 from raynas.rng import stream
 from raynas.space import Config, Space, kinds
 from raynas.tables import InputError
 
+Count = Annotated[int, Field(ge=1)]
 LARGEST = 1_000_000
 
 
-class Grid:
-    """`points` values stand for each continuous parameter, evenly spaced over its range (in log where it is log)."""
+def _spread(domain: Domain, count: int) -> list[Any]:
+    """The middles of `count` even parts of the range."""
+    return [kinds.decode(domain, (part + 0.5) / count) for part in range(count)]
 
-    def __init__(self, space: Space, seed: int, *, points: Annotated[int, Field(ge=1)] = 3):
+
+class Grid:
+    """`points` values stand for each continuous parameter, evenly spaced over its range (in log where it is log), and
+    `integers` for a range of whole numbers that has more (None: all of them)."""
+
+    def __init__(self, space: Space, seed: int, *, points: Count = 3, integers: Count | None = None):
         self.space, self.asked = space, 0
         self.origin: dict[str, Any] = {}
         self.axes: dict[str, list[Any]] = {}
         for name, domain in space.domains.items():
             if kinds.size(domain) == math.inf:
-                self.axes[name] = [kinds.decode(domain, (point + 0.5) / points) for point in range(points)]
+                self.axes[name] = _spread(domain, points)
+            elif integers is not None and isinstance(domain, Integer) and kinds.size(domain) > integers:
+                self.axes[name] = _spread(domain, integers)
             elif (values := kinds.levels(domain)) is not None:
                 self.axes[name] = values
             else:

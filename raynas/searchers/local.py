@@ -44,6 +44,7 @@ class LocalSearch:
             self.ring.append(trial)
         else:
             self.starts.append(trial)
+            self.seen.add(trial.identity)
         if self.centre is None or (not self.queue and self.out == 0):
             self._move()
 

@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune.search.sample import Categorical, Domain, Float, Integer
 
 from raynas.objectives import Trial
+from raynas.searchers.searcher import WARM_UP
 from raynas.space import Config, Space, kinds
 from raynas.tables import InputError, unknown
 
@@ -61,6 +62,9 @@ class Optuna:
     def tell(self, trial: Trial) -> None:
         from optuna.trial import TrialState
 
+        if trial.origin["operator"] == WARM_UP:
+            self.study.add_trial(self._on_record(trial))
+            return
         mine = self.pending.pop(trial.origin["ask"])
         asked = self.space.unflat({name: _on_grid(self.flat[name], value) for name, value in mine.params.items()})
         if asked != trial.config:  # on record with another config: another version of Optuna asked

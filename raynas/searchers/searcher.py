@@ -5,6 +5,9 @@ from typing import Any, Protocol
 from raynas.objectives import Trial
 from raynas.space import Config
 
+WARM_UP = "warm-up"
+"""The operator of configs that were asked for before a searcher was: it is told of them all the same."""
+
 
 class Searcher(Protocol):
     """A pure function of (seed, the sequence of asks and tells): rebuilt by replaying them, never pickled.
@@ -22,5 +25,5 @@ class Searcher(Protocol):
 
     def tell(self, trial: Trial) -> None:
         """Hear how a trial ended: "done", "stopped" early (its fitness is of fewer epochs), "failed", or "refused" by a
-        limit before it was trained."""
+        limit before it was trained. Trials of a warm-up (`WARM_UP`) are told though the searcher never asked for them."""
         ...
