@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ray import tune
+from ray.tune import schedulers
 from test_cli import raynas as command
 from test_ledger import open_ledger, run_all
 
@@ -55,7 +56,7 @@ def simulator(data, search="random", seed=0, stop="none", options=None, **given)
     table = load_table(data) if isinstance(data, str) else data
     space = read(SPACE if isinstance(data, str) else data.parameters)
     searcher = construct(SEARCHERS[search], options or {}, "search", space, seed)
-    scheduler = construct(SCHEDULERS[stop], {}, "stop", Work(table.epochs[-1], {}, False))
+    scheduler = construct(SCHEDULERS[stop], {}, "stop", Work(table.epochs[-1], {}, True))
     objective = OBJECTIVES["metric"](metric=next(iter(table.metrics)))
     return Simulator(table, space, searcher, objective, scheduler, **given)
 
@@ -203,7 +204,7 @@ def curves(rows=60, steps=27, seed=0):
     return Table("curves", lambda config: config["row"], tuple(range(1, steps + 1)), {"score": values}, seconds, {"row": {"randint": [0, rows]}})  # fmt: skip
 
 
-@pytest.mark.parametrize("stop", ["asha", "median"])
+@pytest.mark.parametrize("stop", ["asha", "median", "hyperband"])
 def test_early_stopping_saves_steps_and_finds_as_much(stop):
     table = curves()
     full = simulator(table, trials=40).run()
@@ -225,10 +226,49 @@ def test_asha_decides_in_a_simulation_as_in_a_search(tmp_path, ray_here):
     assert [trial.state for trial in run.trials] == results.trials["state"].tolist()
 
 
-def test_divergence_is_a_failure():
+def test_hyperband_takes_turns_in_a_simulation_as_in_a_search(tmp_path, ray_here):
+    """All are asked for at the start; the same survive, whatever the number of workers."""
+    data = cell_table(tmp_path)
+    given = {"search": "random", "stop": "hyperband", "trials": 9, "objective": "val_accuracy"}
+    results = raynas.search(SPACE, data=data, home=tmp_path, progress=False, training={"epochs": 200}, **given)
+    frame = results.trials[results.trials["duplicate_of"].isna()]
+    for workers in (1, 4):
+        run = simulator(data, stop="hyperband", trials=9, workers=workers).run()
+        own = [trial for trial in run.trials if trial.duplicate_of is None]
+        assert [trial.config["architecture"] for trial in own] == frame["architecture"].tolist()
+        assert [trial.state for trial in own] == frame["state"].tolist()
+        assert [trial.epoch for trial in own] == frame["epochs"].tolist()
+
+
+def test_hyperband_halves_by_rungs():
+    """Of the brackets of 27 epochs and a third each time, the steps are those of the paper (Li et al., 2018, sec. 3)."""
+    run = simulator(curves(rows=400), stop="hyperband", trials=27).run()
+    epochs = sorted(trial.epoch for trial in run.trials if trial.duplicate_of is None)
+    assert max(epochs) == 27
+    assert len(set(epochs)) > 2
+    assert run.steps < 27 * 27
+    assert len(run.ended) == 27
+
+
+def test_isomorphic_configs_are_trained_again_when_not_merged(tmp_path):
+    run = simulator(cell_table(tmp_path), trials=50, epochs=12, merge=False).run()
+    assert len(run.ended) == len(run.trials) == 50
+    assert len({trial.identity for trial in run.trials}) < 50
+    assert all(trial.duplicate_of is None for trial in run.trials)
+
+
+def test_a_simulation_copies_no_weights():
+    made = simulator(curves())
+    pbt = schedulers.PopulationBasedTraining(time_attr="epoch", metric="fitness", mode="max", hyperparam_mutations={"x": [1]})  # fmt: skip
+    with pytest.raises(InputError, match="stop is none, asha, median or hyperband"):
+        Simulator(made.table, made.space, made.searcher, made.objective, pbt)
+
+
+@pytest.mark.parametrize("stop", ["none", "hyperband"])
+def test_divergence_is_a_failure(stop):
     table = curves(rows=4)
     table.metrics["score"][1:, 5:] = np.nan
-    run = simulator(table, trials=4).run()
+    run = simulator(table, stop=stop, trials=4).run()
     assert sorted(trial.state for trial in run.trials if trial.duplicate_of is None) == ["done"] + ["failed"] * 3
     assert run.best().state == "done"
 
@@ -288,7 +328,9 @@ def test_the_command_compares_searchers_on_an_experiment(finished):
         (["--data", "tabular:no.npz"], "cannot read the table 'no.npz'"),
         (["night", "--trials", "4", "--workers", "5"], "5 workers are more than 4 trials"),
         (["night", "--search", "genetc"], "Did you mean 'genetic'"),
-        (["night", "--stop", "hyperband", "--trials", "4"], "hyperband pauses and copies trials"),
+        (["night", "--stop", "pbt", "--trials", "4"], "pbt changes hyperparameters while trials train"),
+        (["night", "--search", "random", "--search", "genetic", "search.populaton=4"], "Did you mean 'population'"),
+        (["night", "--search", "bananas", "search.warm_up=synflow"], "and here it builds none"),
     ],
 )
 def test_wrong_simulations_are_refused(finished, arguments, said):

@@ -224,7 +224,7 @@ def simulate(
     searcher: Annotated[
         list[str] | None, typer.Option("--search", help="Which searchers; several may be named.")
     ] = None,
-    stop: Annotated[str | None, typer.Option(help="Early stopping: none, asha, median.")] = None,
+    stop: Annotated[str | None, typer.Option(help="Early stopping: none, asha, median, hyperband.")] = None,
     objective: Annotated[str | None, typer.Option(help="accuracy, loss, or the name of a metric to maximise.")] = None,
     workers: Annotated[
         list[int] | None, typer.Option(min=1, help="How many trials at once; several may be named.")
@@ -253,8 +253,8 @@ def simulate(
         spec = override(spec, positional)
         results = None if name is None else open_results(name, home)
         plans = [
-            plan_simulation({**spec, "search": _options_of(search, spec)}, results)
-            for search in searcher or [_search_name(spec)]
+            plan_simulation({**spec, "search": choice}, results)
+            for choice in _choices(searcher or [_search_name(spec)], spec)
         ]
         print_outcomes([outcome(plan, count, seeds) for plan in plans for count in workers or [1]])
 
@@ -264,16 +264,23 @@ def _search_name(spec: dict[str, Any]) -> str:
     return str(search.get("name", "random") if isinstance(search, dict) else search)
 
 
-def _options_of(name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    """`search.population=10` goes to those of the named searchers that take it."""
+def _choices(names: list[str], spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """`search.population=10` goes to those of the named searchers that take it; one of them must."""
     from raynas.searchers import SEARCHERS
     from raynas.settings import options
+    from raynas.tables import unknown
 
-    given = spec.get("search", {}) if isinstance(spec.get("search"), dict) else {}
-    if name not in SEARCHERS:
-        return {**given, "name": name}
-    known = options(SEARCHERS[name]).model_fields
-    return {"name": name, **{option: value for option, value in given.items() if option in known}}
+    said = spec.get("search", {}) if isinstance(spec.get("search"), dict) else {}
+    given = {option: value for option, value in said.items() if option != "name"}
+    found, known = [], set[str]()
+    for name in names:
+        takes = {*options(SEARCHERS[name]).model_fields, "warm_up"} if name in SEARCHERS else set(given)
+        known |= takes
+        found.append({"name": name, **{option: value for option, value in given.items() if option in takes}})
+    for option in given:
+        if option not in known:
+            raise unknown(f"option of {', '.join(names)}", option, sorted(known))
+    return found
 
 
 def _modes(text: str | None) -> dict[str, str] | None:

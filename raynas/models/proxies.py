@@ -35,7 +35,7 @@ def synflow(network: nn.Module, images: Tensor) -> float:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.abs_()
-    network(torch.ones(1, *images.shape[1:], dtype=torch.float64)).sum().backward()  # type: ignore[no-untyped-call]
+    network(torch.ones(1, *images.shape[1:], dtype=torch.float64)).sum().backward()
     weights = [parameter for parameter in network.parameters() if parameter.grad is not None and parameter.dim() > 1]
     flow = sum(float((weight.detach() * weight.grad).abs().sum()) for weight in weights if weight.grad is not None)
     return math.log(flow) if flow > 0 else -math.inf
@@ -66,7 +66,7 @@ def jacov(network: nn.Module, images: Tensor) -> float:
     """-sum(log(v + k) + 1 / (v + k)) over the eigenvalues v of the correlation of the images' Jacobians d(sum of
     outputs)/d(image), k = 1e-5 (Mellor et al., 2020, version 1 of the same paper, eq. 1)."""
     images = images.clone().requires_grad_()
-    _batchwise(network)(images).sum().backward()  # type: ignore[no-untyped-call]
+    _batchwise(network)(images).sum().backward()
     assert images.grad is not None
     rows = images.grad.flatten(1).double()
     rows = rows - rows.mean(dim=1, keepdim=True)

@@ -180,7 +180,7 @@ def _training(plan: Plan) -> Any:
     if plan.table is not None:
         from raynas.train.tabular import TabularTraining
 
-        return TabularTraining(_absolute(plan.experiment.data or ""), plan.experiment.training.epochs)
+        return TabularTraining(_absolute(plan.experiment.data or ""), plan.experiment.training.epochs, plan.waits)
     from raynas.data.store import share
     from raynas.train.network import NetworkTraining
 

@@ -85,7 +85,7 @@ class Plan:
         own = self.function is not None
         takes = self.function is None or OwnTraining(self.function).takes_checkpoint
         epochs = None if own else self.experiment.training.epochs
-        return Work(epochs, self._adjustable(own), takes and self.table is None)
+        return Work(epochs, self._adjustable(own), takes)
 
     def _adjustable(self, own: bool) -> dict[str, Any]:
         return adjustable(self.space.domains, own)

@@ -187,10 +187,10 @@ class ByNumber(FIFOScheduler):
         self._known(trial.config["trial"]["number"])
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        return self._result(trial.config["trial"]["number"], result)
+        return self.result(trial.config["trial"]["number"], result)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        self._complete(trial.config["trial"]["number"], result)
+        self.complete(trial.config["trial"]["number"], result)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         pass
@@ -198,10 +198,10 @@ class ByNumber(FIFOScheduler):
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         pass
 
-    def _result(self, number: int, result: dict[str, Any]) -> str:
+    def result(self, number: int, result: dict[str, Any]) -> str:
         return self.inner.on_trial_result(_Still(), self._known(number), result)
 
-    def _complete(self, number: int, result: dict[str, Any]) -> None:
+    def complete(self, number: int, result: dict[str, Any]) -> None:
         if "fitness" in result:  # a failed trial has none, and the rules would stumble over it
             self.inner.on_trial_complete(_Still(), self._known(number), result)
 
@@ -217,10 +217,10 @@ class ByNumber(FIFOScheduler):
             if isinstance(event, Heard):
                 last[event.number] = {"epoch": event.epoch, "fitness": event.fitness}
                 if finals.get(event.number) != event.epoch:  # Tune tells a last report as the end only
-                    self._result(event.number, last[event.number])
+                    self.result(event.number, last[event.number])
             elif (
                 isinstance(event, Told)
                 and event.trial.state in ("done", "stopped")
                 and event.trial.duplicate_of is None
             ):
-                self._complete(event.trial.number, last[event.trial.number])
+                self.complete(event.trial.number, last[event.trial.number])

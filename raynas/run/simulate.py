@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler, HyperBandScheduler, TrialScheduler
 
 from raynas.data.tabular import Table, is_tabular, load_table
 from raynas.objectives import Diverged, Objective, Trial
@@ -15,6 +15,7 @@ from raynas.run.ledger import REPEATS
 from raynas.run.plan import Plan, make_plan
 from raynas.run.recorded import recorded
 from raynas.run.schedulers import ByNumber
+from raynas.run.turns import Turns
 from raynas.searchers import Searcher
 from raynas.settings import check
 from raynas.space import Space
@@ -24,12 +25,17 @@ from raynas.tables import InputError
 @dataclass
 class Simulation:
     """What happened: `trials` by number, `rows` of the table that answered them, `ended` (simulated second, number) in
-    order, twins left out; `steps` counts the reports that were trained for."""
+    order, twins left out; `heard` is (simulated second, fitness) of every report."""
 
     trials: list[Trial] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
     ended: list[tuple[float, int]] = field(default_factory=list)
-    steps: int = 0
+    heard: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def steps(self) -> int:
+        """The reports that were trained for."""
+        return len(self.heard)
 
     def best(self, until: float = float("inf")) -> Trial | None:
         """The best by the rule of Results among those that ended by then."""
@@ -41,7 +47,8 @@ class Simulation:
 
 class Simulator:
     """Workers take a trial each from the searcher as soon as they are free; a trial reports when its recorded seconds have
-    passed. Twins are answered at once and free, as in a real search."""
+    passed. Twins are answered at once and free, as in a real search, unless `merge` is false: then every config is
+    trained anew. With a scheduler that pauses trials all `trials` are asked for at the start and take turns."""
 
     def __init__(
         self,
@@ -55,96 +62,120 @@ class Simulator:
         trials: int | None = None,
         seconds: float | None = None,
         epochs: int | None = None,
+        merge: bool = True,
     ):
         self.table, self.space, self.searcher, self.objective = table, space, searcher, objective
-        self.rules = scheduler if isinstance(scheduler, ByNumber) else None
+        self.rules: ByNumber | None = scheduler if isinstance(scheduler, ByNumber) else None
+        self.turns: Turns | None = None
         if scheduler is not None and self.rules is None and type(scheduler) is not FIFOScheduler:
-            raise InputError("a simulation pauses no trials: stop is none, asha or median")
-        self.workers, self.most, self.seconds, self.epochs = workers, trials, seconds, epochs
+            if not isinstance(scheduler, HyperBandScheduler):
+                raise InputError("a simulation copies no weights: stop is none, asha, median or hyperband")
+            self.turns = Turns(scheduler, self._stop)
+        self.workers, self.most, self.seconds, self.epochs, self.merge = workers, trials, seconds, epochs, merge
         self.found = Simulation()
+        self.now = 0.0
         self.answers: dict[str, Trial] = {}
         self.twins: dict[int, list[Trial]] = {}
-        self.events: list[tuple[float, int, int]] = []  # second, number, which report
-        self.reports: dict[int, list[dict[str, Any]]] = {}
-        self.began: dict[int, float] = {}
+        self.events: list[tuple[float, int]] = []  # (second, number) of the next report of those that run
+        self.reports: dict[int, list[dict[str, Any]]] = {}  # of those that are not over
         self.trained, self.repeats = 0, 0
 
     def run(self) -> Simulation:
-        for _ in range(self.workers):
-            self._next(0.0)
+        if self.turns is not None:
+            while (trial := self._ask()) is not None:
+                self.turns.add(trial.number)
+        self._fill()
         while self.events:
-            now, number, place = heapq.heappop(self.events)
-            if self.seconds is not None and now > self.seconds:
+            self.now, number = heapq.heappop(self.events)
+            if self.seconds is not None and self.now > self.seconds:
                 break
-            self._hear(now, self.found.trials[number], place)
-            while len(self.reports) < self.workers and self._next(now):
-                pass
+            self._hear(self.found.trials[number])
+            self._fill()
         return self.found
 
-    def _next(self, now: float) -> bool:
-        """Start one more trial; False when there is none to start."""
+    def _fill(self) -> None:
+        """Give work to every free worker."""
+        while len(self.events) < self.workers:
+            if self.turns is not None:
+                number = self.turns.choose()
+            else:
+                trial = self._ask()
+                number = None if trial is None else trial.number
+            if number is None:
+                return
+            self._go_on(self.found.trials[number])
+
+    def _ask(self) -> Trial | None:
+        """One more trial to train, None when there is none; twins on the way are answered."""
         while (self.most is None or self.trained < self.most) and self.repeats < REPEATS:
             config = self.searcher.ask()
             if config is None:
-                return False
+                return None
             trial = Trial(
                 len(self.found.trials), config, self.space.identity(config), origin=dict(self.searcher.origin)
             )
             row = self.table.find(config)
             self.found.trials.append(trial)
             self.found.rows.append(row)
-            twin = self.answers.setdefault(trial.identity, trial)
+            twin = self.answers.setdefault(trial.identity, trial) if self.merge else trial
             if twin is trial:
                 self.trained, self.repeats = self.trained + 1, 0
-                self._start(now, trial, row)
-                return True
+                trial.state, trial.cost = "running", self.table.cost(row)
+                self.reports[trial.number] = self.table.reports(row, self.epochs)
+                return trial
             self.repeats += 1
             trial.duplicate_of = twin.number
             if twin.ended:
                 self._answer(trial, twin)
             else:
                 self.twins.setdefault(twin.number, []).append(trial)
-        return False
+        return None
 
-    def _start(self, now: float, trial: Trial, row: int) -> None:
-        trial.state, trial.cost = "running", self.table.cost(row)
-        reports = self.reports[trial.number] = self.table.reports(row, self.epochs)
-        self.began[trial.number] = now
-        heapq.heappush(self.events, (now + reports[0]["simulated_s"], trial.number, 0))
+    def _go_on(self, trial: Trial) -> None:
+        """Let a trial train on to its next report."""
+        reports, place = self.reports[trial.number], len(trial.curve)
+        before = reports[place - 1]["simulated_s"] if place else 0.0
+        heapq.heappush(self.events, (self.now + reports[place]["simulated_s"] - before, trial.number))
 
-    def _hear(self, now: float, trial: Trial, place: int) -> None:
-        """A report: judged, shown to the scheduler, followed by the next or by the end."""
-        reports = self.reports[trial.number]
-        report = reports[place]
-        self.found.steps += 1
+    def _hear(self, trial: Trial) -> None:
+        """A report: judged, shown to the scheduler, followed by the next, a pause or the end."""
+        report = self.reports[trial.number][len(trial.curve)]
         try:
             trial.scores = self.objective.scores({**trial.cost, **report})
         except Diverged as error:
             trial.state, trial.failure, trial.error, trial.fitness = "failed", "diverged", str(error), None
-            return self._end(now, trial)
+            self.found.heard.append((self.now, float("-inf")))
+            if self.turns is not None:
+                self.turns.fail(trial.number)
+            return self._end(trial)
         trial.fitness = trial.scores[0]
         trial.curve.append((report["epoch"], trial.fitness))
         trial.metrics = report
-        last = place + 1 == len(reports)
-        if self.rules is not None:
-            said = {"epoch": report["epoch"], "fitness": trial.fitness}
-            if last:
-                self.rules._complete(trial.number, said)
-            elif self.rules._result(trial.number, said) == TrialScheduler.STOP:
-                self.rules._complete(trial.number, said)
-                trial.state = "stopped"
-                return self._end(now, trial)
-        if last:
+        self.found.heard.append((self.now, trial.fitness))
+        said = {"epoch": report["epoch"], "fitness": trial.fitness}
+        if len(trial.curve) == len(self.reports[trial.number]):
+            if rules := self.rules or self.turns:
+                rules.complete(trial.number, said)
             trial.state = "done"
-            return self._end(now, trial)
-        heapq.heappush(
-            self.events, (self.began[trial.number] + reports[place + 1]["simulated_s"], trial.number, place + 1)
-        )
+            return self._end(trial)
+        rules = self.rules or self.turns
+        action = TrialScheduler.CONTINUE if rules is None else rules.result(trial.number, said)
+        if action == TrialScheduler.STOP:
+            if self.rules is not None:
+                self.rules.complete(trial.number, said)
+            return self._stop(trial.number)
+        if action == TrialScheduler.CONTINUE:
+            self._go_on(trial)
         return None
 
-    def _end(self, now: float, trial: Trial) -> None:
-        del self.reports[trial.number], self.began[trial.number]
-        self.found.ended.append((now, trial.number))
+    def _stop(self, number: int) -> None:
+        trial = self.found.trials[number]
+        trial.state = "stopped"
+        self._end(trial)
+
+    def _end(self, trial: Trial) -> None:
+        del self.reports[trial.number]
+        self.found.ended.append((self.now, trial.number))
         self.searcher.tell(trial)
         for twin in self.twins.pop(trial.number, []):
             self._answer(twin, trial)
@@ -155,8 +186,8 @@ class Simulator:
         self.searcher.tell(trial)
 
 
-def simulated(plan: Plan, seed: int, workers: int) -> Simulation:
-    """One simulated search of a plan that has a table."""
+def simulated(plan: Plan, seed: int, workers: int, merge: bool = True) -> Simulation:
+    """One simulated search of a plan that has a table; `merge` as of Simulator."""
     assert plan.table is not None
     budget = plan.experiment.budget
     return Simulator(
@@ -169,6 +200,7 @@ def simulated(plan: Plan, seed: int, workers: int) -> Simulation:
         trials=budget.trials,
         seconds=budget.wall_time_s,
         epochs=plan.experiment.training.epochs,
+        merge=merge,
     ).run()
 
 

@@ -37,10 +37,10 @@ def spearman(one: list[float], other: list[float]) -> float:
     """The rank correlation; ties share their mean rank; 0 of fewer than four pairs and where one side is constant."""
     if len(one) < 4:
         return 0.0
-    ranks = [_ranks(np.asarray(values, dtype=float)) for values in (one, other)]
-    if any(rank.std() == 0 for rank in ranks):
+    first, second = (_ranks(np.asarray(values, dtype=float)) for values in (one, other))
+    if first.std() == 0 or second.std() == 0:
         return 0.0
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
