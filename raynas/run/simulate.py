@@ -186,14 +186,14 @@ class Simulator:
         self.searcher.tell(trial)
 
 
-def simulated(plan: Plan, seed: int, workers: int, merge: bool = True) -> Simulation:
-    """One simulated search of a plan that has a table; `merge` as of Simulator."""
+def simulated(plan: Plan, seed: int, workers: int, merge: bool = True, searcher: Searcher | None = None) -> Simulation:
+    """One simulated search of a plan that has a table; `merge` as of Simulator, `searcher` another than the plan's."""
     assert plan.table is not None
     budget = plan.experiment.budget
     return Simulator(
         plan.table,
         plan.space,
-        plan.searcher(seed),
+        searcher or plan.searcher(seed),
         plan.objective,
         plan.scheduler(),
         workers=workers,
