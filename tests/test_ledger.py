@@ -507,3 +507,12 @@ def test_a_view_shows_what_was_refused(tmp_path):
     run_all(ledger)
     assert counts(ledger)["done"] == ended(ledger) == 6
     assert counts(ledger)["refused"] == len(ledger.trials) - 6 > 0
+
+
+def test_a_kill_costs_no_wall_time_of_the_budget(tmp_path):
+    """The driver's time is on disk with every trial, not only at an orderly end."""
+    ledger = open_ledger(tmp_path, trials=3)
+    ledger.session_began -= 500.0
+    run_one(ledger, ledger.next())
+    ledger.store.close()  # and no `close`: killed
+    assert 500.0 <= open_ledger(tmp_path, trials=3).elapsed_s < 600.0

@@ -232,11 +232,10 @@ class Store:
             with self.writing():
                 pass
 
-    def tell(self, trial: Trial, seq: int) -> None:
-        """The end of a trial and all before it: on disk, power cut or not, when this returns."""
+    def tell(self, trial: Trial, seq: int, elapsed_s: float) -> None:
+        """The end of a trial and all before it, and the driver's time so far: on disk, power cut or not, when this returns."""
         self._synchronous("FULL")
-        self.set_trial(
-            trial.number,
+        ended = self._row(trial.number).values(
             state=trial.state,
             failure=trial.failure,
             error=trial.error,
@@ -244,6 +243,11 @@ class Store:
             told=seq,
             ended=time.time(),
         )
+        with self.writing() as connection:
+            connection.execute(ended)
+            connection.execute(
+                update(experiments).where(experiments.c.id == self.experiment_id).values(elapsed_s=elapsed_s)
+            )
         self._synchronous("NORMAL")
 
     def _synchronous(self, level: str) -> None:

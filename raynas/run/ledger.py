@@ -336,7 +336,7 @@ class Ledger:
         if twin is not None:
             self._answer(trial, twin)
         self.seq += 1
-        self.store.tell(trial, self.seq)
+        self.store.tell(trial, self.seq, self.elapsed_s)
         self._hand_on(trial)
 
     def _hand_on(self, trial: Trial) -> None:
