@@ -25,10 +25,12 @@ def searchers(
     epochs: Count = 3,
     seeds: Seeds = 3,
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.5,
+    flops: Annotated[float, Field(gt=0)] = 20e6,
     data: str = "fashion_mnist_mini",
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.3,
 ) -> None:
-    """On genome CNNs, by the best genome fitness on validation. Populations are a quarter of the trials."""
+    """On genome CNNs of at most `flops`, by the best genome fitness on validation. Populations are a quarter of the
+    trials."""
     population = max(2, trials // 4)
     small = {"population": population, "tournament": min(3, population)}
     contestants: Contestants = {
@@ -45,6 +47,7 @@ def searchers(
         "trials": trials,
         "hyperparameters": {"lr": 0.01},
         "objective": {"fitness": "genome", "alpha": alpha},
+        "limits": [f"flops <= {flops:g}"],
         "training": {"epochs": epochs, "schedule": "one-cycle", "clip": 1.0},
     }
     compare(contestants, spec, seeds, f"best fitness of {trials} trials of {epochs} epochs on {data}, alpha = {alpha}")
