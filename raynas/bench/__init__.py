@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 from raynas.bench.overhead import overhead
+from raynas.bench.proxies import proxy_ranks
 from raynas.bench.quality import quality
 from raynas.bench.searchers import searchers, strategies
+from raynas.bench.stopping import stopping
 from raynas.bench.training import training
 
 BENCHES: dict[str, Callable[..., None]] = {
@@ -13,6 +15,8 @@ BENCHES: dict[str, Callable[..., None]] = {
     "searchers": searchers,
     "strategies": strategies,
     "quality": quality,
+    "stopping": stopping,
+    "proxies": proxy_ranks,
 }
 
 __all__ = ["BENCHES"]

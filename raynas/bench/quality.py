@@ -114,6 +114,12 @@ def proxies(path: str) -> dict[str, np.ndarray]:
         return {name.removeprefix("cifar10_"): arrays[name] for name in arrays.files if name.startswith("cifar10_")}
 
 
+def in_data(table: str) -> Path:
+    """The path itself, or that of a file in $RAYNAS_DATA."""
+    path = Path(table)
+    return path if path.is_file() or "RAYNAS_DATA" not in os.environ else Path(os.environ["RAYNAS_DATA"]) / table
+
+
 def quality(
     *,
     table: str = "nasbench201.npz",
@@ -123,9 +129,7 @@ def quality(
     plot: str = "",
 ) -> None:
     """`table` is NAS-Bench-201's, a path or a file in $RAYNAS_DATA; `plot` is where to write the curves (HTML)."""
-    path = Path(table)
-    if not path.is_file() and "RAYNAS_DATA" in os.environ:
-        path = Path(os.environ["RAYNAS_DATA"]) / table
+    path = in_data(table)
     optimum = float(load_table(f"tabular:{path}#{PARTS[0]}").metrics["val_accuracy"][:, 0].max())
     known = proxies(str(path))
     found: dict[str, list[Searched]] = {}

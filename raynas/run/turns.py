@@ -1,11 +1,15 @@
 """Ray's schedulers that pause trials, driven without Ray: who runs, who waits, who is stopped while it waits."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.experiment import Trial as Status
 from ray.tune.schedulers import TrialScheduler
+
+
+logging.getLogger("ray.tune.schedulers.hyperband").setLevel(logging.WARNING)  # it says when a bracket is too small
 
 
 @dataclass(eq=False)

@@ -55,6 +55,13 @@ class Ensemble:
         return found.mean(axis=0), found.std(axis=0)
 
 
+def stretched(values: list[float]) -> np.ndarray:
+    """-log of how far each is behind the best, in medians of that and 5 %: differences among the good ones count more, as in
+    the paper's loss (eq. 2), and one network that never learned does not bend the fit. Keeps the order."""
+    behind = max(values) - np.asarray(values, dtype=float)
+    return np.asarray(-np.log(behind / (np.median(behind) or 1.0) + 0.05))
+
+
 def _with_one(values: np.ndarray) -> np.ndarray:
     """A last column of ones: the bias."""
     return np.concatenate([values, np.ones((*values.shape[:-1], 1))], axis=-1)
@@ -112,7 +119,7 @@ class Bananas:
         if not pool:
             return []
         features = np.stack([self.space.features(trial.config) for trial in self.told])
-        ensemble = Ensemble.fitted(features, np.array([fitness(trial) for trial in self.told]), self.nets, rng)
+        ensemble = Ensemble.fitted(features, stretched([fitness(trial) for trial in self.told]), self.nets, rng)
         mean, deviation = ensemble.predict(np.stack([self.space.features(config) for config, _ in pool.values()]))
         order = np.argsort(-rng.normal(mean, deviation), kind="stable")
         chosen = list(pool.values())
