@@ -101,6 +101,11 @@ def proxy(name: str, config: dict[str, Any], images: Tensor, classes: int, seed:
     measure = PROXIES[name]
     if measure is None:
         return float(cost(config, shape, classes)[name])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return measure(build(config, shape, classes), images)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the layers are small, and trials may be training beside it
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return measure(build(config, shape, classes), images)
+    finally:
+        torch.set_num_threads(threads)

@@ -8,7 +8,6 @@ from typing import Any
 from ray.tune.experiment import Trial as Status
 from ray.tune.schedulers import TrialScheduler
 
-
 logging.getLogger("ray.tune.schedulers.hyperband").setLevel(logging.WARNING)  # it says when a bracket is too small
 
 
