@@ -355,3 +355,30 @@ def test_pneumonia_brings_its_own_validation(shared_data):
     counts = [np.bincount(part.labels).tolist() for part in (data.train, data.validation, data.test)]
     assert counts == [[1214, 3494], [135, 389], [234, 390]]
     assert (data.split["origin"], data.classes) == ("file", 2)
+
+
+@pytest.mark.parametrize("with_validation", [False, True])
+def test_merged_splits_are_one_pool_without_a_test_split(mini, tmp_path, with_validation):
+    """Every image is in train or validation once; validation is the stratified share of all."""
+    arrays = dict(mini)
+    if with_validation:
+        arrays |= {f"val_{kind}": arrays[f"train_{kind}"][-500:] for kind in ("images", "labels")}
+        arrays |= {f"train_{kind}": arrays[f"train_{kind}"][:-500] for kind in ("images", "labels")}
+    np.savez(tmp_path / "some.npz", **arrays)
+    data = load(tmp_path / "some.npz", split="merged", validation=0.3, seed=1)
+    assert data.test is None
+    assert (len(data.train), len(data.validation)) == (4200, 1800)
+    assert data.split["split"] == "merged"
+    both = np.concatenate([data.train.images, data.validation.images]).reshape(6000, -1)
+    given = np.concatenate([mini["train_images"], mini["test_images"]]).reshape(6000, -1)
+    assert np.array_equal(np.sort(both.astype(np.int64).sum(axis=1)), np.sort(given.astype(np.int64).sum(axis=1)))
+    official = load(tmp_path / "some.npz", seed=1)
+    assert official.digest == data.digest
+    assert len(official.test) == 1000
+
+
+def test_a_misspelled_split_is_refused():
+    from raynas.tables import InputError
+
+    with pytest.raises(InputError, match="unknown split 'merge'. Did you mean 'merged'"):
+        load("fashion_mnist_mini", split="merge")

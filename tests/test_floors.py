@@ -36,7 +36,7 @@ HOMES = {
     "torch": ("models", "data", "objectives", "oneshot", "train", "run", "bench", "cli/doctor.py"),
     "medmnist": ("data",),
     "torchvision": ("data", "bench"),
-    "plotly": ("results/plots.py",),
+    "plotly": ("results/plots.py", "bench"),
     "typer": ("cli",),
     "yaml": ("settings.py",),
     "safetensors": ("train/checkpoint.py",),

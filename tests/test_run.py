@@ -85,6 +85,14 @@ def test_several_goals_and_limits(tmp_path):
     assert (longer.trials["state"] == "done").sum() == 6
 
 
+def test_merged_splits_leave_nothing_to_verify_on(tmp_path):
+    given = {"data": "fashion_mnist_mini", "split": "merged", "validation": 0.9, "home": tmp_path, "progress": False}
+    results = raynas.search("simple_cnn", trials=1, epochs=1, **given)
+    assert results.experiment["data"]["split"]["validation"] == 5400
+    with pytest.raises(InputError, match="'fashion_mnist_mini' has no test split: its splits were merged"):
+        raynas.verify(results)
+
+
 def test_a_network_that_is_too_slow_is_not_trained(tmp_path, monkeypatch):
     monkeypatch.setattr("raynas.run.ledger.TURNED_AWAY", 3)
     results = raynas.search(

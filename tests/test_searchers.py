@@ -5,11 +5,13 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ray import tune
 
 from raynas.objectives import Trial
 from raynas.searchers import SEARCHERS
-from raynas.searchers.bananas import Ensemble
+from raynas.searchers.bananas import Ensemble, stretched
 from raynas.searchers.evolution import RegularizedEvolution
 from raynas.searchers.grid import Grid
 from raynas.searchers.local import LocalSearch
@@ -271,6 +273,18 @@ def test_a_grid_is_every_combination_once():
     assert {config["c"] for config in configs} == {0.25, 0.75}
 
 
+def test_a_grid_can_thin_ranges_of_whole_numbers():
+    """At most `integers` values of a range, evenly spread; choices and short ranges keep all."""
+    space = read(
+        {"n": tune.randint(16, 513), "few": tune.randint(1, 6), "one": tune.choice(["a", "b", "c", "d", "e", "f"])}
+    )
+    grid = Grid(space, 0, integers=5)
+    assert grid.axes["n"] == [65, 165, 264, 363, 463]
+    assert grid.axes["few"] == [1, 2, 3, 4, 5]
+    assert len(grid.axes["one"]) == 6
+    assert Grid(space, 0).size == 497 * 5 * 6
+
+
 def test_a_grid_that_is_too_large_is_refused():
     with pytest.raises(InputError, match="too large"):
         Grid(read({"a": tune.randint(0, 2000), "b": tune.randint(0, 2000)}), 0)
@@ -303,3 +317,19 @@ def test_optuna_takes_what_is_on_record():
     searcher.tell(Trial(0, recorded, state="done", fitness=0.7, origin=searcher.origin, curve=[(1, 0.7)]))
     assert searcher.study.best_trial.params == recorded
     assert searcher.study.best_value == 0.7
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
+def test_stretching_keeps_the_order_and_is_finite(values):
+    found = stretched(values)
+    assert np.isfinite(found).all()
+    order = np.argsort(values, kind="stable")
+    assert (np.diff(found[order]) >= 0).all()
+
+
+def test_stretching_tells_the_best_apart():
+    """Fitness behind the best by 0, 1, 2, 3 and 100 medians of that: the best two are further apart than the next two."""
+    found = stretched([10.0, 9.0, 8.0, 7.0, -90.0])
+    assert found == pytest.approx([-np.log(behind / 2 + 0.05) for behind in (0, 1, 2, 3, 100)])
+    gaps = -np.diff(found)
+    assert gaps[0] > gaps[1] > gaps[2]

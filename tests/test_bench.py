@@ -1,0 +1,60 @@
+"""Benchmarks: their statistics against closed forms, and one small run of those that need no data."""
+
+import math
+
+import numpy as np
+import pytest
+from test_cli import raynas as command
+from test_tabular import real
+
+from raynas.bench.quality import CONTESTANTS, PUBLISHED, Searched, _at, _padded, p_value, search_once
+from raynas.bench.searchers import difference
+from raynas.bench.stopping import STOPS, _ratios
+
+
+def test_p_values_are_those_of_the_normal_distribution():
+    one, other = np.array([0.0, 2.0] * 50), np.array([1.0, 3.0] * 50)
+    spread = 2 * np.var([0.0, 2.0] * 50, ddof=1) / 100
+    assert p_value(one, other) == pytest.approx(math.erfc(1 / math.sqrt(spread) / math.sqrt(2)))
+    assert p_value(one, one) == 1.0
+    assert p_value(np.zeros(3), np.zeros(3)) == 1.0
+
+
+def test_differences_are_of_pairs():
+    """Student's 95 % interval of 1, 2, 3: 2 +- 4.303 / sqrt(3)."""
+    assert difference([2.0, 4.0, 6.0], [1.0, 2.0, 3.0]) == pytest.approx((2.0, 4.303 / math.sqrt(3)))
+
+
+def test_curves_keep_their_best():
+    run = Searched(np.array([1.0, 3.0, 3.0, 5.0]), np.array([10.0, 20.0, 30.0, 40.0]), (), 4)
+    assert _padded(run.best, 6).tolist() == [1, 3, 3, 5, 5, 5]
+    assert _padded(run.best, 2).tolist() == [1, 3]
+    assert _at(run, (5, 10, 29, 40, 99)).tolist() == [1, 1, 3, 5, 5]
+
+
+@pytest.mark.parametrize("name", CONTESTANTS)
+def test_contestants_search_the_real_table(name):
+    path = real("nasbench201.npz").removeprefix("tabular:")
+    real("nasbench201_zero_cost.npz")
+    found = search_once(name, path, 20, 900.0, 3)
+    assert (np.diff(found.best) >= 0).all()
+    assert (np.diff(found.seconds) > 0).all()
+    assert len(found.best) == 20
+    assert found.cells == (found.seconds <= 900).sum() < 20
+    assert 50 < found.finals[0] < 94.38
+
+
+def test_what_is_compared_with_the_paper_pays_for_every_cell():
+    assert all(not CONTESTANTS[name].merge for name in PUBLISHED)
+
+
+def test_early_stopping_is_measured_on_the_real_curves():
+    found = dict(zip(STOPS, _ratios(real("taskset_rnn.npz") + "#4", 16, 0), strict=True))
+    assert 0 < found["none"] <= 1
+    assert found["asha, grace 2, reduction 4"] < found["none"]
+
+
+def test_a_missing_table_is_said():
+    code, output = command("bench", "quality", "table=nowhere.npz")
+    assert code == 2
+    assert "cannot read the table" in output
