@@ -49,9 +49,10 @@ def test_what_is_compared_with_the_paper_pays_for_every_cell():
 
 
 def test_early_stopping_is_measured_on_the_real_curves():
-    found = dict(zip(STOPS, _ratios(real("taskset_rnn.npz") + "#4", 16, 0), strict=True))
-    assert 0 < found["none"] <= 1
-    assert found["asha, grace 2, reduction 4"] < found["none"]
+    data = real("taskset_rnn.npz") + "#4"
+    found = [dict(zip(STOPS, _ratios(data, 16, seed), strict=True)) for seed in range(5)]
+    assert all(0 < ratios["none"] <= 1 for ratios in found)
+    assert np.median([ratios["asha, grace 2, reduction 4"] for ratios in found]) < 0.4
 
 
 def test_a_missing_table_is_said():

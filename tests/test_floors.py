@@ -38,6 +38,7 @@ HOMES = {
     "torchvision": ("data", "bench"),
     "plotly": ("results/plots.py", "bench"),
     "typer": ("cli",),
+    "threadpoolctl": ("searchers/bananas.py",),
     "yaml": ("settings.py",),
     "safetensors": ("train/checkpoint.py",),
 }

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from raynas.objectives import Trial
 from raynas.rng import stream
@@ -119,7 +120,8 @@ class Bananas:
         if not pool:
             return []
         features = np.stack([self.space.features(trial.config) for trial in self.told])
-        ensemble = Ensemble.fitted(features, stretched([fitness(trial) for trial in self.told]), self.nets, rng)
+        with threadpool_limits(1):  # trials may be training beside it
+            ensemble = Ensemble.fitted(features, stretched([fitness(trial) for trial in self.told]), self.nets, rng)
         mean, deviation = ensemble.predict(np.stack([self.space.features(config) for config, _ in pool.values()]))
         order = np.argsort(-rng.normal(mean, deviation), kind="stable")
         chosen = list(pool.values())
