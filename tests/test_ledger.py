@@ -9,7 +9,8 @@ from raynas.objectives import OBJECTIVES, parse_limit
 from raynas.results.results import Results
 from raynas.results.store import Store, StoreError
 from raynas.run.experiment import Budget
-from raynas.run.ledger import ALIKE, ATTEMPTS, REFUSALS, REPEATS, Ledger
+from raynas.run.failures import ALIKE
+from raynas.run.ledger import ATTEMPTS, REFUSALS, REPEATS, Ledger
 from raynas.searchers import SEARCHERS
 from raynas.settings import construct
 from raynas.space import read
@@ -455,7 +456,7 @@ def test_the_front_keeps_its_weights(tmp_path):
     assert {int(path.name) for path in (tmp_path / "checkpoints").iterdir()} == front | best
     assert len(front - best) > 2
     again = limited(tmp_path, bound=49, search="random", trials=25, seed=8)
-    assert {trial.number for trial in again.front} == front
+    assert {trial.number for trial in again.ranking.front} == front
 
 
 def test_killed_while_a_trial_is_refused_it_stays_refused(tmp_path):

@@ -7,7 +7,6 @@ the searcher hears of it, so that `replay` rebuilds the same state from the stor
 import shutil
 import time
 import traceback
-from bisect import insort
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +17,16 @@ from raynas.results import Asked, Heard, Store, Told
 from raynas.results.schema import trials
 from raynas.rng import seed_at
 from raynas.run.experiment import Budget
+from raynas.run.failures import ALIKE, all_alike
+from raynas.run.ranking import Ranking
 from raynas.searchers import Searcher
 from raynas.space import Space
 
 ATTEMPTS = 3  # a trial whose process or node dies is started this often
-ALIKE = 3  # the search stops when this many first trials fail in the same way
 REPEATS = 200  # proposals without a new one that were trained already: the space is exhausted
 REFUSALS = 5_000  # proposals without a new one that broke a limit
 ENOUGH = 50  # refusals in a row while others run: time to look after them
+INTERRUPTED = "interrupted"  # the reason of a search that a person stopped
 TURNED_AWAY = 100  # trials in a row that broke a limit by what they measured
 
 Next = Trial | Literal["wait", "end"]
@@ -63,8 +64,7 @@ class Ledger:
         self.answers: dict[str, Trial] = {}  # by identity: the trial that answers, or will
         self.losses: dict[int, int] = {}  # how often a trial's process died in this session
         self.twins: dict[int, list[Trial]] = {}  # waiting for the trial that will answer them
-        self.ranking: list[tuple[float, int]] = []  # (-fitness, number) of done trials, best first
-        self.front: list[Trial] = []  # of several goals: the done trials that no other beats in all
+        self.ranking = Ranking()
         self.seq, self.repeats, self.refusals = 0, 0, 0  # the last two since a new trial was proposed
         self.trained = 0  # trials that count for the budget: all but those answered by a twin or refused by a limit
         self.turned_away = 0  # trials in a row that were refused when they had measured themselves
@@ -93,7 +93,7 @@ class Ledger:
                     self._answer(event.trial, self.trials[event.trial.duplicate_of])
                 self._forget_failure(event.trial)
                 self._tell_searcher(event.trial)
-                self._rank(event.trial)
+                self.ranking.add(event.trial, self.keep)
         self.seconds = sum(float(row["seconds"]) for row in self.store.rows(trials))
         own = (trial for trial in self.trials.values() if trial.duplicate_of is None)
         self.trained = sum(trial.state != "refused" for trial in own)
@@ -296,13 +296,13 @@ class Ledger:
         for twin in self.twins.pop(number, []):
             self._tell(twin, trial)
         self._forget_failure(trial)
-        beaten = self._rank(trial)
+        beaten = self.ranking.add(trial, self.keep)
         if trial.state == "refused":
             self.turned_away, self.trained = self.turned_away + 1, self.trained - 1
         else:
             self.turned_away = self.repeats = self.refusals = 0  # the searcher knows more now
             self.ended_here.append(trial)
-        self._drop_weights(trial.number, *beaten, *(loser for _, loser in self.ranking[self.keep : self.keep + 1]))
+        self._drop_weights(trial.number, *beaten)
         if fatal:
             self.error = error
             self.reason = f"trial {number} failed in a way that every trial would: {error}"
@@ -360,13 +360,9 @@ class Ledger:
             del self.answers[trial.identity]
 
     def _stop_if_broken(self) -> None:
-        """The first trials failing alike means a broken script, not bad luck."""
-        first = self.ended_here[:ALIKE]
-        if self.error is None and len(first) == ALIKE == len(self.ended_here):
-            kinds = {_signature(trial) for trial in first}
-            if len(kinds) == 1 and None not in kinds:
-                self.error = first[0].error
-                self.reason = f"the first {ALIKE} trials failed alike"
+        if self.error is None and all_alike(self.ended_here):
+            self.error = self.ended_here[0].error
+            self.reason = f"the first {ALIKE} trials failed alike"
 
     # -- ending --------------------------------------------------------------------------------------------------------
 
@@ -390,46 +386,16 @@ class Ledger:
         self._drop_weights(*self.trials)
         self.store.update_experiment(elapsed_s=self.elapsed_s, ended=self.reason or "the driver ended")
 
-    def _rank(self, trial: Trial) -> list[int]:
-        """Give a done trial its place; the numbers of those that it beats off the front."""
-        if trial.state != "done" or trial.fitness is None or trial.duplicate_of is not None:
-            return []
-        insort(self.ranking, (-trial.fitness, trial.number))
-        if len(trial.scores) < 2 or any(_beats(other, trial) for other in self.front):
-            return []
-        beaten = [other for other in self.front if _beats(trial, other)]
-        self.front = [*(other for other in self.front if other not in beaten), trial]
-        return [other.number for other in beaten]
-
     def best(self, k: int = 1) -> list[Trial]:
         """The k best trials by the rule of Results."""
-        if self.ranking:
-            return [self.trials[number] for _, number in self.ranking[:k]]
+        if len(self.ranking):
+            return self.ranking.best(k)
         scored = [trial for trial in self.trials.values() if trial.fitness is not None and trial.duplicate_of is None]
         return sorted(scored, key=lambda trial: (-(trial.fitness or 0.0), trial.number))[:k]
 
     def _drop_weights(self, *numbers: int) -> None:
         """Weights stay for the best `keep` trials, for the front of several goals, and for those that are not over."""
-        best = {trial.number for trial in (*self.best(self.keep), *(self.front if self.keep else ()))}
+        best = {trial.number for trial in (*self.best(self.keep), *(self.ranking.front if self.keep else ()))}
         for number in numbers:
             if self.trials[number].ended and number not in best:
                 shutil.rmtree(self.checkpoint(self.trials[number]), ignore_errors=True)
-
-
-def _beats(one: Trial, other: Trial) -> bool:
-    """At least as good by every goal, and not equal."""
-    return one.scores != other.scores and all(
-        mine >= theirs for mine, theirs in zip(one.scores, other.scores, strict=True)
-    )
-
-
-INTERRUPTED = "interrupted"
-
-
-def _signature(trial: Trial) -> tuple[str, ...] | None:
-    """By what two failures are alike: the kind, the exception's type and the place it was raised at."""
-    if trial.failure not in ("error", "lost"):
-        return None
-    lines = (trial.error or "").strip().splitlines() or [""]
-    places = [line.strip() for line in lines if line.strip().startswith("File ")]
-    return (trial.failure, lines[-1].split(":")[0], places[-1] if places else "")
