@@ -1,0 +1,47 @@
+"""What the commands share: their options, and one clear error for bad input."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from raynas.tables import InputError
+
+Home = Annotated[Path | None, typer.Option("--home", help="Where experiments live [$RAYNAS_HOME or ./runs].")]
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Where datasets lie [$RAYNAS_DATA or the user's cache].")
+]
+Address = Annotated[str | None, typer.Option("--address", help="A running Ray to join, e.g. auto [start one here].")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="Settings as key=value, e.g. budget.trials=40 training.lr=1e-3.")
+]
+
+Metrics = Annotated[
+    str | None, typer.Option(help="What the Pareto front is of: val_accuracy=max,params=min [the objective's].")
+]
+
+
+@contextmanager
+def errors_at_the_door() -> Iterator[None]:
+    """Bad input ends with one message and exit code 2, a broken trainable with its traceback and 1."""
+    try:
+        yield
+    except InputError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(2) from None
+    except OSError as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt as interrupt:
+        name = interrupt.args[0] if interrupt.args else "NAME"
+        typer.echo(f"interrupted; go on with: raynas resume {name}", err=True)
+        raise typer.Exit(130) from None
+    except RuntimeError as error:
+        from raynas.run.drive import SearchFailed
+
+        if not isinstance(error, SearchFailed):
+            raise
+        typer.secho(str(error), fg="red", err=True)
+        raise typer.Exit(1) from None
