@@ -378,3 +378,11 @@ def test_learning_curves_of_a_task():
 def test_tune_samples_cells_too():
     assert kinds.contains(Cell(nodes=4), Cell(nodes=4).sample())
     assert read({"architecture": Cell(nodes=3), "x": tune.uniform(0, 1)}).size(["architecture"]) == 125
+
+
+def test_tables_are_found_where_datasets_are(tmp_path, monkeypatch):
+    data = cell_table(tmp_path)
+    monkeypatch.setenv("RAYNAS_DATA", str(tmp_path))
+    assert load_table("tabular:cells.npz#cifar10").digest == load_table(data).digest
+    with pytest.raises(InputError, match="cannot read the table 'other.npz'"):
+        load_table("tabular:other.npz#cifar10")

@@ -8,9 +8,8 @@ from pydantic import Field
 from rich.console import Console
 from rich.table import Table as Shown
 
-from raynas.bench.quality import in_data
 from raynas.bench.quality import proxies as published
-from raynas.data.tabular import IMAGES, load_table
+from raynas.data.tabular import IMAGES, find_table, load_table
 from raynas.models.proxies import PROXIES, proxy
 from raynas.rng import stream
 from raynas.searchers.warm_up import spearman
@@ -29,14 +28,14 @@ def proxy_ranks(
     """Spearman's rank correlation over random cells of NAS-Bench-201: of ours with the published values of each proxy
     (`nasbench201_zero_cost.npz` beside `table`), and with test accuracy after 200 epochs. Each proxy sees 64 training
     images of `images`."""
-    path = in_data(table)
+    path = find_table(table)
     recorded = load_table(f"tabular:{path}#{PART}")
     rows = stream(seed, 0).choice(len(recorded), size=cells, replace=False)
     with np.load(path, allow_pickle=False) as file:
         archs = [file["arch_str"][row].decode() for row in rows]
     accuracy = recorded.final["test_accuracy"][rows].tolist()
     known = published(str(path))
-    batch, classes = _batch(str(in_data(images)), seed), IMAGES[PART][1]
+    batch, classes = _batch(str(find_table(images)), seed), IMAGES[PART][1]
     made = Shown("proxy", "ours with published", "ours with accuracy", "published with accuracy", box=None)
     for name in PROXIES:
         ours = [proxy(name, {"model": "nas_bench_201", "architecture": arch}, batch, classes, seed) for arch in archs]

@@ -5,7 +5,6 @@ look at the chosen cell's accuracies after 200 epochs on all three datasets (Don
 """
 
 import math
-import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.table import Table as Shown
 
-from raynas.data.tabular import load_table
+from raynas.data.tabular import find_table, load_table
 from raynas.run.simulate import plan_simulation, simulated
 from raynas.searchers import Warmed, WarmUp
 
@@ -119,12 +118,6 @@ def proxies(path: str) -> dict[str, np.ndarray]:
         return {name.removeprefix("cifar10_"): arrays[name] for name in arrays.files if name.startswith("cifar10_")}
 
 
-def in_data(table: str) -> Path:
-    """The path itself, or that of a file in $RAYNAS_DATA."""
-    path = Path(table)
-    return path if path.is_file() or "RAYNAS_DATA" not in os.environ else Path(os.environ["RAYNAS_DATA"]) / table
-
-
 def quality(
     *,
     table: str = "nasbench201.npz",
@@ -134,7 +127,7 @@ def quality(
     plot: str = "",
 ) -> None:
     """`table` is NAS-Bench-201's, a path or a file in $RAYNAS_DATA; `plot` is where to write the curves (HTML)."""
-    path = in_data(table)
+    path = find_table(table)
     optimum = float(load_table(f"tabular:{path}#{PARTS[0]}").metrics["val_accuracy"][:, 0].max())
     known = proxies(str(path))
     found: dict[str, list[Searched]] = {}

@@ -7,7 +7,7 @@ from pydantic import Field
 from rich.console import Console
 from rich.table import Table as Shown
 
-from raynas.bench.quality import in_data
+from raynas.data.tabular import find_table
 from raynas.run.simulate import plan_simulation, simulated
 
 STOPS: dict[str, dict[str, Any]] = {
@@ -30,7 +30,7 @@ def stopping(
     """Random search trains `trials` configs to their end; the lowest of their final validation losses is the goal. The
     figure is the steps until a search with early stopping reports as low a loss, over the steps of full training (`never`:
     not among four times as many trials), median over seeds. `table` is a path or a file in $RAYNAS_DATA."""
-    path = in_data(table)
+    path = find_table(table)
     made = Shown("task", *STOPS, box=None)
     medians = []
     for task in range(tasks):

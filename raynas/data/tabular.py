@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from raynas.data.dataset import digest_of
+from raynas.data.load import data_folder
 from raynas.tables import InputError, look_up, nearest
 
 PREFIX = "tabular:"
@@ -59,11 +60,18 @@ def is_tabular(data: Any) -> bool:
 def load_table(data: str) -> Table:
     """The table of `tabular:FILE#PART`; raises InputError when the file or the part is none."""
     name, _, part = data.removeprefix(PREFIX).partition("#")
-    path = Path(name).expanduser()
+    path = find_table(name)
     try:
         return _load(path.resolve(), path.stat().st_mtime_ns, part)
     except OSError as error:
         raise InputError(f"cannot read the table '{name}': {error}") from error
+
+
+def find_table(name: str) -> Path:
+    """The file itself, or that of the name where datasets are looked for."""
+    path = Path(name).expanduser()
+    kept = data_folder() / name
+    return kept if not path.is_file() and kept.is_file() else path
 
 
 @lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from raynas.data.tabular import PREFIX
+from raynas.data.tabular import PREFIX, find_table
 from raynas.results import Store
 from raynas.results.results import Results
 from raynas.run.cluster import QUIET, carry, chatter_to, connected, environment, grant
@@ -192,4 +192,4 @@ def _training(plan: Plan) -> Any:
 def _absolute(data: str) -> str:
     """`tabular:FILE#PART` with the file's whole path: trials may run in other directories."""
     file, _, part = data.removeprefix(PREFIX).partition("#")
-    return f"{PREFIX}{Path(file).expanduser().resolve()}#{part}"
+    return f"{PREFIX}{find_table(file).resolve()}#{part}"
