@@ -24,7 +24,7 @@ HOMES = {
         "data/store.py",
         "searchers/optuna.py",
         "searchers/grid.py",
-        "searchers/reinforce.py",
+        "searchers/decisions.py",
         "train/trainable.py",
         "run",
         "service",

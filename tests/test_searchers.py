@@ -255,13 +255,13 @@ def test_reinforce_follows_the_gradient_of_its_policy():
         config = searcher.ask()
         fitness = {"x": 0.1, "y": 0.9, "z": 0.5}[config["a"]]
         searcher.tell(Trial(number, config, state="done", fitness=fitness, origin=searcher.origin))
-    policy = searcher.policy("a")
+    policy = searcher.policy(0)
     assert policy[1] > 0.9
     assert policy.sum() == pytest.approx(1.0)
     untold = Reinforce(space, 0)
-    assert untold.policy("a") == pytest.approx([1 / 3] * 3, abs=1e-3)
+    assert untold.policy(0) == pytest.approx([1 / 3] * 3, abs=1e-3)
     untold.tell(Trial(0, {"a": "x"}, state="failed", origin={}))
-    assert untold.policy("a") == pytest.approx([1 / 3] * 3, abs=1e-3)  # nothing to compare a failure with
+    assert untold.policy(0) == pytest.approx([1 / 3] * 3, abs=1e-3)  # nothing to compare a failure with
 
 
 def test_a_grid_is_every_combination_once():
