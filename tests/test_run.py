@@ -461,6 +461,7 @@ def test_what_cannot_be_honoured_is_refused(tmp_path, settings, said):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_two_drivers_at_once_get_two_experiments(tmp_path):
     """Both start before either has made its folder."""
     code = (

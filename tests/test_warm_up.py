@@ -237,15 +237,15 @@ def test_failed_trials_do_not_speak_for_a_proxy():
 
 
 def test_a_search_warms_up_on_real_networks(tmp_path, ray_here, capsys):
-    given = {"data": "fashion_mnist_mini", "home": tmp_path, "name": "warm", "training": {"epochs": 1}, "limits": ["flops <= 5e6"]}  # fmt: skip
+    given = {"data": "fashion_mnist_mini", "home": tmp_path, "name": "warm", "training": {"epochs": 1}, "limits": ["params <= 100_000"]}  # fmt: skip
     search = {"name": "regularized-evolution", "population": 4, "tournament": 2, "warm_up": {"proxy": "synflow", "candidates": 8, "check": 4, "trials": 2}}  # fmt: skip
-    results = raynas.search("genome_cnn", search=search, trials=6, **given)
+    results = raynas.search("simple_cnn", search=search, trials=6, **given)
     assert "warm-up: over 4 trials the rank correlation of synflow with fitness is" in capsys.readouterr().out
     origins = [json.loads(origin) for origin in results.trials["origin"]]
     assert [origin["operator"] for origin in origins[:4]] == ["warm-up"] * 4
     done = results.trials[results.trials["state"] == "done"]
     assert len(done) == 6
-    assert (done["flops"] <= 5e6).all()
+    assert (done["params"] <= 100_000).all()
     scores = [origin["proxy"] for origin in origins[:4]]
     assert scores == sorted(scores, reverse=True)
     longer = raynas.resume("warm", home=tmp_path, trials=7, progress=False)

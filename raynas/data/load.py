@@ -82,7 +82,9 @@ def load(
     if is_folder and split == "official" and "test_images" not in arrays:
         arrays, aside = set_test_aside(arrays, seed)
         note = {**note, **aside}
-    return _assemble(name, regroup(arrays), class_names, digest, {**note, "split": split}, seed, validation)
+    if split != "official":
+        note = {**note, "split": split}
+    return _assemble(name, regroup(arrays), class_names, digest, note, seed, validation)
 
 
 def _locate(data: str, data_dir: str | Path | None) -> Path:

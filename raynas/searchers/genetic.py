@@ -137,7 +137,7 @@ class Genetic:
         return config
 
     def tell(self, trial: Trial) -> None:
-        if trial.origin["operator"] == WARM_UP:  # as if it had been asked for
+        if trial.origin.get("operator") == WARM_UP:  # as if it had been asked for
             self.room, self.out = max(0, self.room - 1), self.out + 1
             self.seen.add(trial.identity)
         self.out -= 1

@@ -62,7 +62,7 @@ class Optuna:
     def tell(self, trial: Trial) -> None:
         from optuna.trial import TrialState
 
-        if trial.origin["operator"] == WARM_UP:
+        if trial.origin.get("operator") == WARM_UP:
             self.study.add_trial(self._on_record(trial))
             return
         mine = self.pending.pop(trial.origin["ask"])

@@ -98,7 +98,7 @@ class Warmed:
         return [(rank, score, config) for rank, (score, config) in enumerate(ordered)]
 
     def tell(self, trial: Trial) -> None:
-        if trial.origin["operator"] == WARM_UP and self.waiting > 0:
+        if trial.origin.get("operator") == WARM_UP and self.waiting > 0:
             self.waiting -= 1
             params = self.params(trial.config)
             if trial.fitness is not None and params is not None:
