@@ -283,6 +283,8 @@ def test_a_grid_can_thin_ranges_of_whole_numbers():
     assert grid.axes["few"] == [1, 2, 3, 4, 5]
     assert len(grid.axes["one"]) == 6
     assert Grid(space, 0).size == 497 * 5 * 6
+    logarithmic = Grid(read({"n": tune.lograndint(1, 1000)}), 0, integers=50).axes["n"]
+    assert len(set(logarithmic)) == len(logarithmic) < 50
 
 
 def test_a_grid_that_is_too_large_is_refused():

@@ -221,6 +221,15 @@ def test_what_limits_refuse_is_no_candidate():
     assert all(trial.config["n"] < 500 for trial in trials)
 
 
+def test_networks_without_a_score_come_last():
+    searcher, space = warmed(proxy=lambda config: float("nan") if config["n"] < 500 else config["x"])
+    trials = run(searcher, space, 6, lambda config: config["x"])
+    scores = [trial.origin["proxy"] for trial in trials]
+    assert scores[-1] is None
+    assert scores[0] == max(score for score in scores if score is not None)
+    json.dumps(scores, allow_nan=False)
+
+
 def test_failed_trials_do_not_speak_for_a_proxy():
     searcher, space = warmed()
     for number in range(6):
@@ -258,6 +267,7 @@ def test_a_search_warms_up_on_real_networks(tmp_path, ray_here, capsys):
     [
         ({"search": {"name": "random", "warm_up": "synflw"}}, "Did you mean 'synflow'"),
         ({"search": {"name": "random", "warm_up": {"candidate": 5}}}, "unknown key 'candidate'. Did you mean 'candidates'"),
+        ({"space": {"model": "test_warm_up:plain"}, "search": {"name": "random", "warm_up": "naswot"}}, "naswot looks at activation modules"),
         ({"search": {"name": "random", "warm_up": 5}}, "warm_up is the name of a proxy"),
         ({"search": {"name": "random", "warm_up": {"check": 2}}}, "'check' must be right"),
         ({"search": {"name": "ray.tune.search.optuna:OptunaSearch", "warm_up": "naswot"}}, "raynas's own searchers"),
@@ -269,6 +279,10 @@ def test_wrong_warm_ups_are_refused_at_the_door(changes, said):
     with pytest.raises(InputError) as caught:
         make_plan(check(Experiment, spec, "experiment"))
     assert said in str(caught.value)
+
+
+def plain(config, input_shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), classes))
 
 
 def train(config):

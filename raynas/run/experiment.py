@@ -4,9 +4,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from raynas.data.split import SPLITS
+from raynas.data.tabular import is_tabular
 from raynas.objectives import OBJECTIVES, parse_limit
 from raynas.settings import Settings
-from raynas.tables import InputError, is_import_name, unknown
+from raynas.tables import InputError, is_import_name, look_up, unknown
 from raynas.train.recipe import Recipe
 
 Count = Annotated[int, Field(ge=1)]
@@ -117,6 +119,8 @@ class Experiment(Settings):
             raise InputError("name the data to train on (data: fashion_mnist_mini), or a trainable of your own")
         if self.trainable is not None and self.data is not None:
             raise InputError("a trainable of your own loads its own data; leave 'data' out")
+        if look_up("split", self.split, SPLITS) is not SPLITS["official"] and (self.trainable or is_tabular(self.data)):
+            raise InputError("split goes with images: a trainable of your own and tables have their own data")
         return self
 
 

@@ -10,6 +10,7 @@ from raynas.models.proxies import PROXIES, proxy
 from raynas.objectives import MEASURED, broken
 from raynas.rng import seed_at, stream
 from raynas.searchers import Searcher, Warmed, WarmUp
+from raynas.searchers.warm_up import WORST
 from raynas.settings import check
 from raynas.space import Config
 from raynas.tables import InputError, look_up
@@ -30,8 +31,14 @@ def warmed(inner: Searcher, given: Any, seed: int, plan: "Plan") -> Warmed:
     def score(config: Config) -> float | None:
         if limits and broken(limits, plan.cost(config) or {}) is not None:
             return None
-        return proxy(settings.proxy, config, images, classes, seed_at(seed, 4))
+        try:
+            return proxy(settings.proxy, config, images, classes, seed_at(seed, 4))
+        except InputError:
+            raise
+        except Exception:  # as a trial it will fail with its own error
+            return WORST
 
+    score(plan.space.sample(stream(0, 0)))  # a model that the proxy cannot look at is said now
     return Warmed(inner, plan.space, seed, settings, score, lambda config: (plan.cost(config) or {}).get("params"))
 
 

@@ -17,8 +17,8 @@ LARGEST = 1_000_000
 
 
 def _spread(domain: Domain, count: int) -> list[Any]:
-    """The middles of `count` even parts of the range."""
-    return [kinds.decode(domain, (part + 0.5) / count) for part in range(count)]
+    """The middles of `count` even parts of the range; fewer where several are one value."""
+    return list(dict.fromkeys(kinds.decode(domain, (part + 0.5) / count) for part in range(count)))
 
 
 class Grid:

@@ -4,6 +4,7 @@ Whether the proxy is to be believed is measured first (Abdelfattah et al., 2021,
 parameter count is the proxy to beat is the finding of White et al., 2022, and Ning et al., 2021).
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ from raynas.space import Config, Space
 Score = Callable[[Config], float | None]
 """A proxy of a config's network; None: a limit refuses it."""
 
+WORST = -math.inf  # of a network that the proxy cannot score
 TRIES = 20  # draws a candidate, before the space is taken to have no more
 
 
@@ -74,7 +76,8 @@ class Warmed:
             self.waiting = len(self.queue)
         if self.queue:
             rank, score, config = self.queue.popleft()
-            self.origin = {"operator": WARM_UP, "generation": 0, "rank": rank, "proxy": score}
+            said = None if score == WORST else score
+            self.origin = {"operator": WARM_UP, "generation": 0, "rank": rank, "proxy": said}
         else:
             asked = self.inner.ask()
             if asked is None:
@@ -93,7 +96,7 @@ class Warmed:
             config = self.space.sample(stream(self.seed, 3, number))
             identity = self.space.identity(config)
             if identity not in found and (score := self.proxy(config)) is not None:
-                found[identity] = (score, config)
+                found[identity] = (score if math.isfinite(score) else WORST, config)
         ordered = sorted(found.values(), key=lambda pair: -pair[0])
         return [(rank, score, config) for rank, (score, config) in enumerate(ordered)]
 
@@ -102,7 +105,8 @@ class Warmed:
             self.waiting -= 1
             params = self.params(trial.config)
             if trial.fitness is not None and params is not None:
-                self.checked.append((trial.origin["proxy"], params, trial.fitness))
+                score = trial.origin["proxy"]
+                self.checked.append((WORST if score is None else score, params, trial.fitness))
             if self.waiting == 0:
                 self._judge()
         self.inner.tell(trial)
