@@ -83,6 +83,7 @@ def finished(tmp_path):
         ([*SEARCH, "validation=2.0"], "validation"),
         ([*SEARCH, "resources.gpu=1.5"], "whole number of GPUs"),
         ([*SEARCH, "image_size=32"], "image_size only goes with a folder"),
+        ([*SEARCH, "--objective", "val_loss"], "{fitness: metric, metric: val_loss, mode: min} (or max)"),
         ([*SEARCH, "split=mergd"], "Did you mean 'merged'"),
         ([*SEARCH, "seed"], "key=value"),
         ([*SEARCH, "a={"], "not YAML"),

@@ -98,7 +98,9 @@ def print_outcomes(outcomes: list[Any]) -> None:
     names = list(dict.fromkeys(name for each in outcomes for name in each.measures))
     made = table("searcher", "workers", "seeds", *names, right=("workers", "seeds", *names))
     for each in outcomes:
-        cells = (f"{middle:,.5g} ± {half:.2g}" for middle, half in each.measures.values())
+        cells = [
+            f"{middle:,.5g}" + (f" ± {half:.2g}" if each.seeds > 1 else "") for middle, half in each.measures.values()
+        ]
         made.add_row(each.search, str(each.workers), str(each.seeds), *cells)
     console.print(made)
 

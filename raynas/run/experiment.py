@@ -90,6 +90,10 @@ class Experiment(Settings):
     @classmethod
     def _short_objective(cls, value: Any) -> Any:
         if isinstance(value, str) and value not in OBJECTIVES:
+            if value.lower().endswith(("loss", "error")):  # a name alone is maximised
+                raise InputError(
+                    f"'{value}' reads like something to minimise: {{fitness: metric, metric: {value}, mode: min}} (or max)"
+                )
             return {"fitness": "metric", "metric": value}
         return _named(value, "objective", "fitness")
 
