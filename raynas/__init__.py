@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from raynas.results.results import Results
+    from raynas.run.derive import derive
     from raynas.run.experiment import Experiment
     from raynas.run.folders import open_results as open
     from raynas.run.launch import resume, search
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from raynas.space import Cell, Genome, Space
 
 __version__ = "0.1.0"
-__all__ = ["Cell", "Experiment", "Genome", "Results", "Space", "model", "open", "resume", "search", "verify"]
+__all__ = ["Cell", "Experiment", "Genome", "Results", "Space", "derive", "model", "open", "resume", "search", "verify"]
 
 _HOMES = {
     "Cell": "raynas.space:Cell",
@@ -24,6 +25,7 @@ _HOMES = {
     "Genome": "raynas.space:Genome",
     "Results": "raynas.results.results:Results",
     "Space": "raynas.space:Space",
+    "derive": "raynas.run.derive:derive",
     "model": "raynas.run.winner:trained_model",
     "open": "raynas.run.folders:open_results",
     "resume": "raynas.run.launch:resume",

@@ -33,7 +33,7 @@ HOMES = {
     "pandas": ("results", "bench", "cli/show.py"),
     "optuna": ("searchers/optuna.py", "results"),
     "sqlalchemy": ("results",),
-    "torch": ("models", "data", "objectives", "oneshot", "train", "run", "bench", "cli/doctor.py"),
+    "torch": ("models", "searchers/enas.py", "data", "objectives", "oneshot", "train", "run", "bench", "cli/doctor.py"),
     "medmnist": ("data",),
     "torchvision": ("data", "bench"),
     "plotly": ("results/plots.py", "bench"),

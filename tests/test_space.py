@@ -17,6 +17,8 @@ from ray.tune.search.variant_generator import generate_variants
 from raynas.models import same_network
 from raynas.rng import stream
 from raynas.space import Genome, Space, kinds, names, read
+from raynas.space.macro import Macro
+from raynas.space.micro_cell import MicroCell
 from raynas.tables import InputError
 
 NAN, INF = float("nan"), float("inf")
@@ -49,9 +51,22 @@ KINDS = {
         None,
         ["NC 5 1 relu;FL relu"],
     ),
+    "micro_cell": (MicroCell(nodes=3), None, ["|skip_connect~0|skip_connect~1|", "0 1 0 1 0 1 0 1 0 1 0 1"]),
+    "micro_cell_one": (
+        MicroCell(nodes=1, operations=["a"]),
+        ["|a~0|a~0|", "|a~0|a~1|", "|a~1|a~0|", "|a~1|a~1|"],
+        ["|b~0|a~0|", "|a~0|a~2|", "|a~0|"],
+    ),
+    "macro": (Macro(layers=5), None, ["conv_3x3+conv_3x3~1", "0 0 1 0 1 1 0 1 1 1 0 1 1 1 1"]),
+    "macro_two": (
+        Macro(layers=2, operations=["a", "b"]),
+        ["a+a", "a+a~1", "a+b", "a+b~1", "b+a", "b+a~1", "b+b", "b+b~1"],
+        ["a", "a+c", "a+b~2", "a+b~1~1"],
+    ),
+    "macro_one": (Macro(layers=1, operations=["a"]), ["a"], ["b", "a+a"]),
 }
 NEVER = [NAN, INF, -INF, "", "1", [], {}, b"1", 10**400, -(10**400)]
-PLAIN = [name for name in KINDS if not name.startswith("genome")]
+PLAIN = [name for name in KINDS if not name.startswith(("genome", "micro", "macro"))]
 LISTED = [name for name, (_, values, _) in KINDS.items() if values is not None]
 
 
@@ -503,6 +518,8 @@ def test_exact_sizes():
     assert merged.networks(["lr"]) is None
     assert read("genome_cnn").size(["architecture", "model"]) == 722820998948733880712640000000
     assert read("genome_cnn").networks(["architecture"]) == 722820998948733880712640000000
+    assert read("enas_micro").size(["normal"]) == 5**10 * math.factorial(6) ** 2 == 5.0625e12
+    assert read("enas_macro").size() == 6**12 * 2**66
     assert read({"a": 1}).size() == 1
     assert read({"a": {"randint": [0, 5]}, "b": {"choice": [1, 2]}, "c": 3}).size() == 10
 

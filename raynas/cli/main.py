@@ -82,6 +82,31 @@ def search(
 
 
 @app.command()
+def derive(
+    name: Annotated[str, typer.Argument(help="The search in a supernet.")],
+    overrides: Overrides = None,
+    trial: Annotated[int | None, typer.Option(help="What another trial than the best found.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="How to train it: an experiment as a YAML file; its space is replaced.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of training.")] = None,
+    to: Annotated[str | None, typer.Option("--name", help="The new experiment's name [NAME-derived].")] = None,
+    home: Home = None,
+    data_dir: DataDir = None,
+    address: Address = None,
+) -> None:
+    """Train the architecture that a supernet search found, alone and from scratch."""
+    with errors_at_the_door():
+        from raynas.run.derive import derive as train
+        from raynas.settings import override, read_yaml
+
+        spec: dict[str, Any] = read_yaml(config) if config else {}
+        spec = override(spec, [] if epochs is None else [f"training.epochs={epochs}"])
+        spec = override(spec, overrides or [])
+        _closing(train(name, trial, name=to, home=home, data_dir=data_dir, address=address, **spec))
+
+
+@app.command()
 def resume(
     name: Annotated[str, typer.Argument(help="The experiment.")],
     overrides: Overrides = None,

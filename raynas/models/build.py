@@ -7,6 +7,8 @@ from typing import Any
 from torch import nn
 
 from raynas.models.genome import build_genome
+from raynas.models.macro import build_macro
+from raynas.models.micro import build_micro
 from raynas.models.nas_bench_201 import build_nas_bench_201
 from raynas.models.simple_cnn import build_simple_cnn, merge_simple_cnn
 from raynas.tables import InputError, import_named, is_import_name, unknown
@@ -29,6 +31,12 @@ MODELS: dict[str, Model] = {
     "genome": Model(build_genome, ("architecture",), ("activated_logits",)),
     "simple_cnn": Model(build_simple_cnn, ("conv_layers", "hidden", "dropout"), (), merge_simple_cnn),
     "nas_bench_201": Model(build_nas_bench_201, ("architecture",), ("channels", "cells")),
+    "enas_micro": Model(
+        build_micro,
+        ("normal", "reduction"),
+        ("layers", "channels", "reductions", "stem_stride", "dropout", "drop_path", "auxiliary", "form"),
+    ),
+    "enas_macro": Model(build_macro, ("architecture",), ("channels", "dropout", "form")),
 }
 DEFAULT = "genome"
 

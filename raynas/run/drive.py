@@ -185,6 +185,13 @@ def _training(plan: Plan) -> Any:
     from raynas.train.network import NetworkTraining
 
     assert plan.dataset is not None
+    if plan.architectures is not None:
+        from raynas.train.enas import EnasTraining
+
+        oneshot = {**(plan.experiment.oneshot or {}), "space": plan.architectures.spec()}
+        return EnasTraining(
+            share(plan.dataset), plan.experiment.training.model_dump(), oneshot, 0.0 if plan.waits else 5.0
+        )
     every_s = 0.0 if plan.waits else 5.0  # those that pause and copy trials need the checkpoint of the last epoch
     return NetworkTraining(share(plan.dataset), plan.experiment.training.model_dump(), every_s, plan.timed, plan.limits)
 

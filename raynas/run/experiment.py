@@ -61,11 +61,13 @@ def _named(value: Any, kind: str, key: str = "name") -> Any:
 
 class Experiment(Settings):
     """A search. `space` is a name, a YAML path, `package.module:name` or the parameters themselves; `hyperparameters` adds
-    parameters to it or replaces some (a constant fixes one). Without `trainable` (a `package.module:function`
+    parameters to it or replaces some (a constant fixes one). With `oneshot`, every trial searches `space` in one supernet,
+    and `hyperparameters` are those of that search. Without `trainable` (a `package.module:function`
     that yields metrics) networks are built from the configs and trained on `data` by the recipe `training`."""
 
     space: str | dict[str, Any]
     hyperparameters: dict[str, Any] = {}
+    oneshot: dict[str, Any] | None = None  # {name: enas, …}: options of train/enas.py
     trainable: str | None = None
     data: str | None = None
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of train, where the data brings no validation split
@@ -80,6 +82,18 @@ class Experiment(Settings):
     resources: Resources = Resources()
     keep: Annotated[int, Field(ge=0)] = 3  # how many of the best keep their weights
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _architectures(cls, given: Any) -> Any:
+        """`space` is that of the architectures where `oneshot` names none: it goes there, and the trials' is what is left."""
+        if not isinstance(given, dict) or not isinstance(given.get("oneshot"), str | dict):
+            return given
+        oneshot = given["oneshot"]
+        oneshot = {"name": oneshot} if isinstance(oneshot, str) else {"name": "enas", **oneshot}
+        if "space" in oneshot or "space" not in given:
+            return {**given, "oneshot": oneshot}
+        return {**given, "oneshot": {**oneshot, "space": given["space"]}, "space": {}}
 
     @field_validator("search", "stop", mode="before")
     @classmethod
@@ -121,6 +135,10 @@ class Experiment(Settings):
     def _something_to_train(self) -> "Experiment":
         if self.trainable is None and self.data is None:
             raise InputError("name the data to train on (data: fashion_mnist_mini), or a trainable of your own")
+        if self.oneshot is not None and (self.trainable is not None or is_tabular(self.data)):
+            raise InputError(
+                "a supernet trains on images; oneshot goes with no trainable of your own and with no table"
+            )
         if self.trainable is not None and self.data is not None:
             raise InputError("a trainable of your own loads its own data; leave 'data' out")
         if look_up("split", self.split, SPLITS) is not SPLITS["official"] and (self.trainable or is_tabular(self.data)):

@@ -114,7 +114,7 @@ def check_name(name: str | None) -> None:
 
 def _short(plan: Plan) -> str:
     """A name for what is searched on what."""
-    given = plan.experiment.space
+    given = (plan.experiment.oneshot or {}).get("space", plan.experiment.space)
     space = re.sub(r"[^A-Za-z0-9_]+", "_", Path(given.split(":")[-1]).stem) if isinstance(given, str) else "space"
     source = plan.experiment.data or plan.experiment.trainable or ""
     name = re.sub(r"[^A-Za-z0-9_]+", "_", Path(source.split(":")[-1]).stem).strip("_")

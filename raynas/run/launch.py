@@ -124,7 +124,7 @@ def launch(
     with environment(QUIET), connected(address):
         check_grant(experiment)  # what no machine can give is said before anything is written
         row = {
-            "spec": spec_of(plan.experiment, plan.space),
+            "spec": spec_of(plan),
             "seed": experiment.seed,
             "data": _data_row(plan),
             "fingerprints": fingerprints(plan.function),
@@ -173,4 +173,4 @@ def resume(
     found = (_data_row(plan) or {}).get("digest")
     if stored != found:
         raise InputError(f"the data of '{name}' has changed since it was searched (sha256 {stored} then, {found} now)")
-    return drive(plan, results.folder, address, progress, spec_of(plan.experiment, plan.space))
+    return drive(plan, results.folder, address, progress, spec_of(plan))

@@ -22,17 +22,21 @@ from raynas.searchers import SEARCHERS, Searcher
 from raynas.settings import construct
 from raynas.space import Space, read
 from raynas.tables import InputError, import_named, look_up, nearest, unknown
+from raynas.train.enas import METRICS as ONESHOT_METRICS
+from raynas.train.enas import ONESHOT, Enas, Search, options_for
 from raynas.train.fit import METRICS
 from raynas.train.own import OwnTraining, check_function
 from raynas.train.recipe import Recipe, recipe_for
 
 Function = Callable[..., Any]
+RUN = "run"  # the parameter that tells supernet searches of equal settings apart
 
 
 @dataclass(frozen=True)
 class Plan:
     """A checked experiment with its parts. `function` is the user's own training, `dataset` what networks train on, `table`
-    what answers trials instead; `feasible` is how much of the space the limits leave."""
+    what answers trials instead; `architectures` is the space that each trial searches in a supernet; `feasible` is how much
+    of the space the limits leave."""
 
     experiment: Experiment
     space: Space
@@ -41,6 +45,7 @@ class Plan:
     dataset: Dataset | None
     table: Table | None = None
     feasible: Feasible | None = None
+    architectures: Space | None = None
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -94,7 +99,7 @@ class Plan:
         """Parameters, FLOPs and memory of a config's network; None where the model cannot be built on the meta device."""
         if self.table is not None:
             return self.table.cost(self.table.find(config))
-        if self.dataset is None:
+        if self.dataset is None or self.architectures is not None:
             return None
         try:
             return dict(cost(config, self.dataset.input_shape, self.dataset.classes))
@@ -104,7 +109,11 @@ class Plan:
 
 def resolve_space(experiment: Experiment, table: Table | None = None) -> Space:
     """The experiment's space with its hyperparameters put in; `table` stands for the table's own."""
-    space = read(table.parameters if table is not None and experiment.space == "table" else experiment.space)
+    runs = {RUN: {"randint": [0, 2**31]}}
+    if experiment.oneshot is not None and experiment.space == {}:
+        space = read(runs)
+    else:
+        space = read(table.parameters if table is not None and experiment.space == "table" else experiment.space)
     if experiment.hyperparameters:
         merged = {**space.parameters, **read(experiment.hyperparameters).parameters}
         space = Space(merged, space.about)
@@ -132,6 +141,30 @@ def check_parameters(space: Space, training: Recipe) -> None:
         recipe_for(training.model_dump(), space.sample(stream(0, number)))
 
 
+def resolve_oneshot(experiment: Experiment, space: Space, dataset: Dataset) -> Space:
+    """The space of the architectures of a supernet search whose own hyperparameters are `space`. Raises InputError where
+    no supernet can hold them."""
+    import torch
+
+    given = experiment.oneshot or {}
+    known = {*Recipe.model_fields, *Enas.model_fields} - {"epochs", "name", "space"}
+    for name in space.parameters:
+        if name not in (*known, RUN):
+            raise InputError(
+                f"nothing reads the parameter '{name}'.{nearest(name, known)} A supernet search reads {', '.join(sorted(known))}"
+            )
+    if given["name"] not in ONESHOT:
+        raise unknown("one-shot search", given["name"], ONESHOT)
+    options_for(given, {})
+    architectures = read(given["space"])
+    for number in range(3):
+        config = space.sample(stream(0, number))
+        recipe, options = recipe_for(experiment.training.model_dump(), config), options_for(given, config)
+        with torch.device("meta"):
+            Search(architectures, options, recipe, dataset.input_shape, dataset.classes)
+    return architectures
+
+
 def check_columns(space: Space) -> None:
     columns = {column.lower() for column in (*COLUMNS, "generation", "operator", "parents")}
     taken = ", ".join(name for name in space.parameters if name.lower() in columns)
@@ -154,7 +187,7 @@ def make_plan(
     check_columns(space)
     name, options = split_name(experiment.objective, "fitness")
     objective = construct(look_up("objective", name, OBJECTIVES), options, "objective")
-    dataset = None
+    dataset = architectures = None
     if experiment.trainable is not None:
         function = function or import_named("trainable", experiment.trainable)
         check_function(function)
@@ -164,7 +197,8 @@ def make_plan(
         experiment = with_epochs(experiment, table)
     else:
         function = None
-        check_parameters(space, experiment.training)
+        if experiment.oneshot is None:
+            check_parameters(space, experiment.training)
         source = experiment.data if arrays is None else arrays
         dataset = load(
             source,
@@ -174,10 +208,13 @@ def make_plan(
             image_size=experiment.image_size,
             split=experiment.split,
         )
-        rule = same_network(space.constants, dataset.input_shape)
-        space = space.merging(rule) if rule is not None else space
-        _build_one(space, dataset)
-    plan = Plan(experiment, space, objective, function, dataset, table)
+        if experiment.oneshot is not None:
+            architectures = resolve_oneshot(experiment, space, dataset)
+        else:
+            rule = same_network(space.constants, dataset.input_shape)
+            space = space.merging(rule) if rule is not None else space
+            _build_one(space, dataset)
+    plan = Plan(experiment, space, objective, function, dataset, table, architectures=architectures)
     check_goals(plan)
     plan.searcher()
     plan.scheduler()
@@ -224,6 +261,12 @@ def check_goals(plan: Plan) -> None:
     elif plan.dataset is None:
         if plan.limits:
             raise InputError("limits are on networks that raynas builds; a trainable of your own checks its own")
+    elif plan.architectures is not None:
+        if plan.limits:
+            raise InputError("limits are on networks that are trained one by one; a supernet holds all of its space")
+        for name in plan.objective.reads:
+            if name not in ONESHOT_METRICS:
+                raise unknown("metric of a supernet search", name, ONESHOT_METRICS)
     else:
         for name in plan.objective.reads:
             if name not in (*METRICS, *COSTS):
@@ -248,10 +291,12 @@ def _build_one(space: Space, dataset: Dataset) -> None:
         raise InputError(f"the model cannot be built from {config}: {type(error).__name__}: {error}") from error
 
 
-def spec_of(experiment: Experiment, space: Space) -> dict[str, Any]:
-    """The experiment as data, its space resolved: what is stored, and what two experiments are compared by."""
-    spec = experiment.model_dump(mode="json")
-    return {**spec, "space": space.spec(), "hyperparameters": {}}
+def spec_of(plan: Plan) -> dict[str, Any]:
+    """The experiment as data, its spaces resolved: what is stored, and what two experiments are compared by."""
+    spec = plan.experiment.model_dump(mode="json")
+    if plan.architectures is not None:
+        spec["oneshot"] = {**spec["oneshot"], "space": plan.architectures.spec()}
+    return {**spec, "space": plan.space.spec(), "hyperparameters": {}}
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:

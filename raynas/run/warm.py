@@ -50,7 +50,7 @@ def _mapping(given: Any) -> dict[str, Any]:
 
 def _batch(plan: "Plan", seed: int) -> tuple[Tensor, int]:
     """Training images, normalised, (B, C, H, W), and the number of classes; noise where a table stands for the data."""
-    if plan.dataset is not None:
+    if plan.dataset is not None and plan.architectures is None:
         data = plan.dataset
         chosen = np.sort(stream(seed, 4).permutation(len(data.train))[:IMAGES])
         images = (data.train.images[chosen] - data.mean) / data.std

@@ -22,6 +22,10 @@ def trained_model(results: Results | str | Path, trial: int | None = None, home:
     data = results.experiment["data"]
     if is_tabular(results.experiment["spec"]["data"]):
         raise InputError(f"'{results.name}' looked its trials up in a table: there is no network with weights")
+    if results.experiment["spec"].get("oneshot") is not None:
+        raise InputError(
+            f"'{results.name}' searched in supernets, whose weights are for choosing: raynas derive {results.name} trains what it found"
+        )
     if data is None:
         raise InputError(f"'{results.name}' trained by a function of yours: its networks are yours too")
     folder = results.folder / "checkpoints" / f"{number:05d}"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from raynas.searchers.bananas import Bananas
+from raynas.searchers.enas import Enas
 from raynas.searchers.evolution import RegularizedEvolution
 from raynas.searchers.genetic import Genetic
 from raynas.searchers.grid import Grid
@@ -24,6 +25,7 @@ SEARCHERS: dict[str, Callable[..., Any]] = {
     "bananas": Bananas,
     "regularized-evolution": RegularizedEvolution,
     "reinforce": Reinforce,
+    "enas": Enas,
     "optuna": Optuna,
 }
 

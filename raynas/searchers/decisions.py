@@ -16,6 +16,7 @@ class Decisions:
     def __init__(self, space: Space):
         self.space, self.flat = space, space.flat()
         self.counts = [_count(domain) for domain in self.flat.values()]
+        self.made: dict[str, list[int]] = {}  # by config: the choices it was made from
 
     def config(self, choices: list[int]) -> Config:
         """The config that the choices stand for; in the middle of the step where a decision has steps."""
@@ -23,10 +24,14 @@ class Decisions:
             name: kinds.decode(domain, (choice + 0.5) / _count(domain))
             for (name, domain), choice in zip(self.flat.items(), choices, strict=True)
         }
-        return self.space.unflat(made)
+        config = self.space.unflat(made)
+        self.made[str(config)] = choices
+        return config
 
     def choices(self, config: Config) -> list[int]:
-        """The choices that come nearest to a config, whoever made it."""
+        """The choices that a config was made from; those that come nearest when another made it."""
+        if (known := self.made.get(str(config))) is not None:
+            return known
         values = self.space.flatten(config)
         return [_choice(domain, values[name]) for name, domain in self.flat.items()]
 

@@ -13,6 +13,8 @@ from raynas.settings import construct, read_yaml
 from raynas.space import kinds
 from raynas.space.cell import Cell
 from raynas.space.genome import Genome
+from raynas.space.macro import Macro
+from raynas.space.micro_cell import MicroCell
 from raynas.space.space import Space
 from raynas.tables import InputError, import_named, is_import_name, look_up, nearest, unknown
 
@@ -26,7 +28,12 @@ PLAIN: dict[str, Callable[..., Domain]] = {
     "lograndint": tune.lograndint,
     "qlograndint": tune.qlograndint,
 }
-STRUCTURED: dict[str, Callable[..., Domain]] = {"genome": Genome, "cell": Cell}
+STRUCTURED: dict[str, Callable[..., Domain]] = {
+    "genome": Genome,
+    "cell": Cell,
+    "micro_cell": MicroCell,
+    "macro": Macro,
+}
 VERBS = (*PLAIN, *STRUCTURED, "choice", "grid_search")
 
 

@@ -75,11 +75,16 @@ def train_step(
 ) -> Tensor:
     """One update of the weights; returns (2,): the batch's summed loss and its number of right images."""
     with autocast(recipe, images.device):
-        logits = model(images)
+        made = model(images)
+    logits, second = made if isinstance(made, tuple) else (made, None)  # of an auxiliary head
     logits = logits.float()
-    loss = loss_of(logits, labels, recipe.label_smoothing)
+    loss = total = loss_of(logits, labels, recipe.label_smoothing)
+    if second is not None:
+        total = loss + model.auxiliary * loss_of(  # type: ignore[operator]
+            second.float(), labels, recipe.label_smoothing
+        )
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    total.backward()
     if recipe.clip is not None:
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
     optimizer.step()
@@ -110,6 +115,7 @@ def fit(
     optimizer = start.optimizer = start.optimizer or make_optimizer(model, recipe)
     augment = None if recipe.augment == "none" else augmentation(recipe.augment)
     an_epoch = train.steps(recipe.batch_size)
+    paced = getattr(model, "at", None)  # networks that change with how much of the training is done
     devices = [train.device] if train.device.type == "cuda" else []
     while start.epoch < recipe.epochs:
         epoch, began = start.epoch, time.perf_counter()
@@ -119,6 +125,8 @@ def fit(
             torch.manual_seed(seed_at(seed, epoch, 2))  # dropout draws from the global generator
             for step, (images, labels) in enumerate(train.epoch(recipe.batch_size, seed, epoch, augment)):
                 lr = recipe.lr_at(epoch * an_epoch + step, recipe.epochs * an_epoch)
+                if paced is not None:
+                    paced((epoch * an_epoch + step) / (recipe.epochs * an_epoch))
                 for group in optimizer.param_groups:
                     group["lr"] = lr
                 # the sums stay on the device: .item() here would stall a GPU each step

@@ -42,6 +42,8 @@ class Recipe(Settings):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9  # of sgd, Nesterov's
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1e-2
     schedule: Literal["constant", "cosine", "one-cycle"] = "cosine"
+    cycles: Annotated[int, Field(ge=1, le=10)] = 1  # of the schedule, each twice as long as the one before
+    lr_final: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # where the schedule's zero is
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clip: Positive | None = None  # largest gradient norm
     augment: str = "none"
@@ -55,8 +57,11 @@ class Recipe(Settings):
         return name
 
     def lr_at(self, step: int, steps: int) -> float:
-        """The learning rate of a step, of `steps` in the whole training."""
-        return self.lr * SCHEDULES[self.schedule](step / steps)
+        """The learning rate of a step, of `steps` in the whole training. Warm restarts (Loshchilov & Hutter, 2017) are
+        cycles: 4 of them in 150 epochs begin at 0, 10, 30 and 70."""
+        firsts = 1 + (2**self.cycles - 1) * step / steps  # the first cycle is from 1 to 2, the second to 4, …
+        began = 2.0 ** math.floor(math.log2(firsts))
+        return self.lr_final + (self.lr - self.lr_final) * SCHEDULES[self.schedule](firsts / began - 1.0)
 
 
 def recipe_for(training: dict[str, Any], config: dict[str, Any]) -> Recipe:

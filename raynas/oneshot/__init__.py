@@ -1,0 +1,1 @@
+"""Many configs inside one network: supernets with shared weights."""
