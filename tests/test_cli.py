@@ -274,6 +274,7 @@ def test_help_answers_without_torch_or_ray():
     assert not re.search(r"\| +(torch|ray|pandas|optuna)$", done.stderr, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_console_script_searches(tmp_path, ray_here):
     """In this process, on the tests' Ray: search, table, resume."""
     arguments = ["simple_cnn", "hyperparameters.hidden=16", "--data", "fashion_mnist_mini", "--search", "random"]

@@ -8,20 +8,22 @@ import pytest
 import torch
 from ray import tune
 
-from raynas.models.controller import Controller
+from raynas.models.controller import Controller, MacroController, MicroController, Squash
 from raynas.objectives import Trial
 from raynas.rng import stream
 from raynas.searchers.decisions import Decisions
 from raynas.searchers.enas import SURROGATE, Enas, surrogate
 from raynas.space import read
+from raynas.space.macro import Macro
+from raynas.space.micro_cell import MicroCell
 
 COUNTS = (2, 3, 4)
 ALL = torch.tensor(list(product(*(range(count) for count in COUNTS))))
 VARIANTS = {
     "plain": {},
-    "temperature": {"temperature": 5.0},
-    "tanh": {"tanh_constant": 2.5},
-    "both": {"temperature": 0.05, "tanh_constant": 1.1},
+    "temperature": {"squash": Squash(temperature=5.0)},
+    "tanh": {"squash": Squash(constant=2.5)},
+    "both": {"squash": Squash(0.05, 1.1)},
     "masked": {"mask": lambda made: allowed(made)},
 }
 
@@ -89,9 +91,71 @@ def test_draws_on_a_border_stay_allowed():
 def test_the_squashing_is_the_published_one():
     """tanh_constant * tanh(logits / temperature): no two log-probabilities of a decision are further apart than twice it."""
     torch.manual_seed(0)
-    made = Controller([5], hidden=8, temperature=1e-3, tanh_constant=1.1)
+    made = Controller([5], hidden=8, squash=Squash(1e-7, 1.1))
     values = made.log_prob(torch.arange(5)[:, None]).detach()
     assert values.max() - values.min() == pytest.approx(2.2, abs=1e-3)
+
+
+# -- the published factorisations ----------------------------------------------------------------------------------
+
+
+MICRO = [MicroCell(nodes=1, operations=("sep_conv_3x3", "avg_pool_3x3", "skip_connect"))] * 2
+MACRO = Macro(layers=3, operations=("conv_3x3", "max_pool_3x3"))
+PUBLISHED = {
+    "micro": lambda: (MicroController(MICRO, hidden=8), [2, 2, 3, 3] * 2),
+    "macro": lambda: (MacroController(MACRO, hidden=8), [2, 2, 2, 2, 2, 2]),
+}
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_probabilities_of_all_children_sum_to_one(kind):
+    torch.manual_seed(0)
+    made, counts = PUBLISHED[kind]()
+    every = torch.tensor(list(product(*map(range, counts))))
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.mul_(10.0)
+        log_probs, entropies = made(every)
+    assert log_probs.exp().sum().item() == pytest.approx(1.0, abs=1e-4)
+    exact = -(log_probs.exp() * log_probs).sum().item()
+    assert (log_probs.exp() * entropies).sum().item() == pytest.approx(exact, abs=1e-3)
+    drawn = made.sample(torch.as_tensor(stream(0, 1).random((500, len(counts)))))
+    assert (drawn >= 0).all() and (drawn < torch.tensor(counts)).all()
+    assert made.log_prob(drawn).mean().item() == pytest.approx(-exact, abs=0.5)
+
+
+def test_the_micro_controller_is_the_published_one():
+    """41,733 parameters, an initial entropy of 57.187, and the initial probabilities of the operations (SEEDS.md B2)."""
+    torch.manual_seed(0)
+    made = MicroController([MicroCell()] * 2)
+    assert sum(parameter.numel() for parameter in made.parameters()) == 41_733
+    with torch.no_grad():
+        made.head.weight.zero_()
+        made.attention.weigh.weight.zero_()
+        walk = made.walk(torch.zeros(1, 40, dtype=torch.int64))
+    entropy = torch.stack(walk.entropies).sum().item()
+    closed = 4 * math.log(720) + sum(10 * -sum(p * math.log(p) for p in row) for row in (NORMAL, REDUCTION))
+    assert entropy == pytest.approx(57.187, abs=1e-3)
+    assert entropy == pytest.approx(closed, abs=5e-3)
+    for first, row in ((2, NORMAL), (22, REDUCTION)):  # the first operation of either cell
+        for value, expected in enumerate(row):
+            choices = torch.zeros(1, 40, dtype=torch.int64)
+            choices[0, first] = value
+            assert made.walk(choices).picked[first].exp().item() == pytest.approx(expected, abs=1e-4)
+
+
+NORMAL, REDUCTION = [0.3153] * 2 + [0.1232] * 3, [0.2543] * 2 + [0.1638] * 3
+
+
+def test_skips_off_the_wanted_share_are_penalised():
+    """The penalty is the mean over layers of KL(Bernoulli(p) || Bernoulli(0.4)); at p = 1/2 that is ln(0.5 / sqrt(.24))."""
+    torch.manual_seed(0)
+    made = MacroController(MACRO, hidden=8)
+    with torch.no_grad():
+        made.attention.weigh.weight.zero_()
+    penalty = made.walk(torch.zeros(2, 6, dtype=torch.int64)).penalty
+    skips, layers = 3, 2
+    assert penalty.tolist() == pytest.approx([skips / layers * math.log(0.5 / math.sqrt(0.24))] * 2, rel=1e-5)
 
 
 # -- learning ------------------------------------------------------------------------------------------------------
@@ -148,7 +212,9 @@ def play(searcher, count, fitness, waiting=1, failing=0):
 
 @pytest.mark.parametrize(("waiting", "failing"), [(1, 0), (4, 0), (1, 5)])
 @pytest.mark.parametrize(
-    "options", [{}, {"passes": 1, "memory": 5, "lr": 0.03, "entropy": 1e-3}], ids=["ppo", "reinforce"]
+    "options",
+    [{}, {"passes": 1, "memory": 5, "lr": 0.03, "entropy": 1e-3, "tanh_constant": None}],
+    ids=["ppo", "reinforce"],
 )
 def test_it_comes_to_a_planted_optimum(options, waiting, failing):
     searcher = Enas(SPACE, 0, **options)

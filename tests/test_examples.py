@@ -64,6 +64,7 @@ def test_readme_test_command_is_the_makefiles():
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
+@pytest.mark.slow
 def test_own_training_loop(tmp_path):
     """The example as a user runs it: a script, from another directory."""
     path = ROOT / "examples" / "own_training_loop.py"

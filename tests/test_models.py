@@ -153,6 +153,7 @@ CONFIGS = {
     "cell": a_cell("|nor_conv_3x3~0|+|nor_conv_1x1~0|avg_pool_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|", cells=1),
     "chain": a_cell("|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|none~0|none~1|nor_conv_3x3~2|", channels=4, cells=2),
     "micro": a_pair("0 1 1 3 0 4 1 2", "1 0 0 1 2 2 1 4", layers=2, channels=4),
+    "micro_loose": a_pair("0 1 0 3 2 4 0 2", "1 0 1 1 2 2 1 4", layers=2, channels=4),  # inputs that no node uses
     "micro_shared": a_pair("0 1 1 3 2 4 1 2", "1 0 1 1 2 2 2 4", layers=1, channels=4, form="shared"),
     "macro": a_macro("0 1 1 2 0 1", channels=4),
     "macro_shared": a_macro("3 0 1 4 0 1 5 1 1 1", channels=4, form="shared"),

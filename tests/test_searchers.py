@@ -140,7 +140,8 @@ GOLDEN = {
     "nsga2": "252ab617aeadfe4f",
     "nsga2, generational": "cde6f0a82c79b93b",
     "local-search": "dabb669c7abb4623",
-    "reinforce": "bb9f533a9a5004c6",
+    "reinforce": "20a88f51aea27a59",
+    "enas": "99257f95a6a462c8",
     "bananas": None,  # the last digits of matrix products are the machine's
     "optuna": None,  # another library's: its version decides
 }

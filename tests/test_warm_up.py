@@ -245,6 +245,7 @@ def test_failed_trials_do_not_speak_for_a_proxy():
 # -- in a search ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_search_warms_up_on_real_networks(tmp_path, ray_here, capsys):
     given = {"data": "fashion_mnist_mini", "home": tmp_path, "name": "warm", "training": {"epochs": 1}, "limits": ["params <= 100_000"]}  # fmt: skip
     search = {"name": "regularized-evolution", "population": 4, "tournament": 2, "warm_up": {"proxy": "synflow", "candidates": 8, "check": 4, "trials": 2}}  # fmt: skip

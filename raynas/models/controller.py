@@ -246,7 +246,9 @@ class MacroController(Policy):
                 logits = self.squash(torch.stack([-query, query], dim=2))
                 skips = torch.stack([walk.decide(logits[:, source]) for source in range(layer)], dim=1).float()
                 given = (skips[:, :, None] * torch.stack(anchors, dim=1)).sum(dim=1) / (1 + skips.sum(dim=1))[:, None]
-                likely = torch.sigmoid(logits)
+                likely = torch.softmax(
+                    logits, dim=2
+                )  # the authors' code takes sigmoid(logits), and draws by softmax: 31 %
                 penalty = penalty + (likely * torch.log(likely / wanted)).sum(dim=(1, 2))
             anchors.append(state[0])
             keys.append(self.attention.of_anchors(state[0]))

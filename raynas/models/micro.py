@@ -73,13 +73,12 @@ def adapt(given: Side, wanted: Side) -> nn.Module:
     )
 
 
-def sum_pairs(states: list[Tensor], pairs: Pairs, term: Callable[[int, int, Tensor], Tensor]) -> Tensor:
-    """Add the nodes of a cell to `states` (its two inputs), each the sum of two `term(node, which of the two, input)`;
-    the one forward of every two-input cell. Returns the loose ends, concatenated."""
+def add_nodes(states: list[Tensor], pairs: Pairs, term: Callable[[int, int, Tensor], Tensor]) -> None:
+    """Append the nodes of a cell to `states` (its two inputs), each the sum of two `term(node, which of the two, input)`;
+    the one forward of every two-input cell."""
     for node, pair in enumerate(pairs):
         one, other = (term(node, which, states[source]) for which, (_, source) in enumerate(pair))
         states.append(one + other)
-    return torch.cat([states[node] for node in loose_ends(pairs)], dim=1)
 
 
 def drop_path(branches: Tensor, rate: float) -> Tensor:
@@ -120,17 +119,10 @@ class MicroCellModule(nn.Module):
             droppable = self.training and self.drop > 0 and self.pairs[node][which][0] != "skip_connect"
             return drop_path(made, self.drop) if droppable else made
 
-        if not self.shrink:
-            return self.project(sum_pairs(states, self.pairs, term))
-        return self._concatenated_smaller(states, term)
-
-    def _concatenated_smaller(self, states: list[Tensor], term: Callable[[int, int, Tensor], Tensor]) -> Tensor:
-        """As above, where an input is a loose end of a reducing cell: it is made as small as the nodes."""
-        inputs = list(states)
-        sum_pairs(states, self.pairs, term)
-        for node, smaller in self.shrink.items():
-            states[int(node)] = smaller(inputs[int(node)])
-        return torch.cat([states[node] for node in loose_ends(self.pairs)], dim=1)
+        add_nodes(states, self.pairs, term)
+        for node, smaller in self.shrink.items():  # inputs that are loose ends become as small as the nodes
+            states[int(node)] = smaller(states[int(node)])
+        return self.project(torch.cat([states[node] for node in loose_ends(self.pairs)], dim=1))
 
 
 class AuxiliaryHead(nn.Module):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raynas.models.micro import OPERATIONS, FactorizedReduction, Side, adapt, reducing, start_like_he, stem, sum_pairs
+from raynas.models.micro import OPERATIONS, FactorizedReduction, Side, adapt, add_nodes, reducing, start_like_he, stem
 from raynas.oneshot.statistics import forget_statistics
 from raynas.space.micro_cell import INPUTS, MicroCell, Pairs, loose_ends, show_pairs
 from raynas.tables import look_up
@@ -53,7 +53,8 @@ class SharedCell(nn.Module):
             name, source = pairs[node][which]
             return self.candidates[self.key(node, which, source, name)](given)
 
-        loose = torch.relu(sum_pairs(states, pairs, term))
+        add_nodes(states, pairs, term)
+        loose = torch.relu(torch.cat([states[node] for node in loose_ends(pairs)], dim=1))
         return self.norm(F.conv2d(loose, self.projection(pairs)))
 
 
