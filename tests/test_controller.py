@@ -120,7 +120,8 @@ def test_probabilities_of_all_children_sum_to_one(kind):
     exact = -(log_probs.exp() * log_probs).sum().item()
     assert (log_probs.exp() * entropies).sum().item() == pytest.approx(exact, abs=1e-3)
     drawn = made.sample(torch.as_tensor(stream(0, 1).random((500, len(counts)))))
-    assert (drawn >= 0).all() and (drawn < torch.tensor(counts)).all()
+    assert (drawn >= 0).all()
+    assert (drawn < torch.tensor(counts)).all()
     assert made.log_prob(drawn).mean().item() == pytest.approx(-exact, abs=0.5)
 
 

@@ -341,6 +341,6 @@ def test_a_search_in_a_supernet_and_the_network_derived_from_it(tmp_path, ray_he
         found(final)
     with pytest.raises(InputError, match="7"):
         found(results, 7)
-    with pytest.raises(InputError, match="oneshot"):
+    with pytest.raises(InputError, match="raynas derive cells trains what it found"):
         raynas.model(results)
     assert derived_spec(results, {"seed": 5})["seed"] == 5

@@ -39,25 +39,24 @@ def installed(tmp_path_factory):
     return python
 
 
-def test_the_wheel_works_elsewhere(installed, tmp_path):
+@pytest.fixture
+def here(tmp_path):
+    """How commands are run: elsewhere, without this checkout."""
     environment = {name: text for name, text in os.environ.items() if name not in ("PYTHONPATH", "RAYNAS_DATA")}
-    run_here = {"cwd": tmp_path, "env": environment}
-    where = run([installed, "-c", "import raynas; print(raynas.__file__)"], **run_here)
+    return {"cwd": tmp_path, "env": environment}
+
+
+def test_the_wheel_works_elsewhere(installed, here):
+    where = run([installed, "-c", "import raynas; print(raynas.__file__)"], **here)
     assert "site-packages" in where
     assert str(ROOT / "raynas") not in where
-    assert "genome_cnn" in run([installed, "-m", "raynas", "spaces"], **run_here)
-    search = [
-        "search",
-        "genome_cnn",
-        "--data",
-        "fashion_mnist_mini",
-        "--search",
-        "random",
-        "--trials",
-        2,
-        "--epochs",
-        1,
-    ]
-    output = run([installed, "-m", "raynas", *search, "--name", "two"], **run_here)
+    assert "genome_cnn" in run([installed, "-m", "raynas", "spaces"], **here)
+    assert "test: 1,000 images" in run([installed, "-m", "raynas", "data", "fashion_mnist_mini"], **here)
+
+
+@pytest.mark.slow
+def test_the_wheel_searches(installed, here, tmp_path):
+    search = ["search", "genome_cnn", "--data", "fashion_mnist_mini", "--search", "random", "--trials", 2, "--epochs", 1]
+    output = run([installed, "-m", "raynas", *search, "--name", "two"], **here)
     assert "2 done" in output
     assert (tmp_path / "runs" / "two" / "store.db").is_file()
