@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from raynas.bench.oneshot import arcs, oneshot
 from raynas.bench.overhead import overhead
 from raynas.bench.proxies import proxy_ranks
 from raynas.bench.quality import quality
@@ -17,6 +18,8 @@ BENCHES: dict[str, Callable[..., None]] = {
     "quality": quality,
     "stopping": stopping,
     "proxies": proxy_ranks,
+    "oneshot": oneshot,
+    "arcs": arcs,
 }
 
 __all__ = ["BENCHES"]

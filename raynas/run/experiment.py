@@ -86,11 +86,13 @@ class Experiment(Settings):
     @model_validator(mode="before")
     @classmethod
     def _architectures(cls, given: Any) -> Any:
-        """`space` is that of the architectures where `oneshot` names none: it goes there, and the trials' is what is left."""
+        """`space` is that of the architectures where `oneshot` names none: it goes there, and the trials' is what is left. One
+        random search is the default."""
         if not isinstance(given, dict) or not isinstance(given.get("oneshot"), str | dict):
             return given
         oneshot = given["oneshot"]
         oneshot = {"name": oneshot} if isinstance(oneshot, str) else {"name": "enas", **oneshot}
+        given = {"search": "random", "budget": {"trials": 1}, **given}
         if "space" in oneshot or "space" not in given:
             return {**given, "oneshot": oneshot}
         return {**given, "oneshot": {**oneshot, "space": given["space"]}, "space": {}}
