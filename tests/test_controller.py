@@ -12,7 +12,7 @@ from raynas.models.controller import Controller, MacroController, MicroControlle
 from raynas.objectives import Trial
 from raynas.rng import stream
 from raynas.searchers.decisions import Decisions
-from raynas.searchers.enas import SURROGATE, Enas, surrogate
+from raynas.searchers.enas import RUNAWAY, SURROGATE, Enas, surrogate
 from raynas.space import read
 from raynas.space.macro import Macro
 from raynas.space.micro_cell import MicroCell
@@ -189,6 +189,14 @@ def test_a_ratio_beyond_the_surrogate_pulls_no_further(advantage):
     assert math.exp(1.0) > 1 + SURROGATE
 
 
+def test_runaway_ratios_stay_finite():
+    log_ratios = torch.tensor([-500.0, 500.0, 500.0], requires_grad=True)
+    gains = surrogate(log_ratios, torch.tensor([-1.0, -1.0, 1.0]))
+    gains.sum().backward()
+    assert gains.tolist() == pytest.approx([-(1 - SURROGATE), -RUNAWAY, 1 + SURROGATE])
+    assert log_ratios.grad.tolist() == [0.0, 0.0, 0.0]
+
+
 SPACE = read({"a": tune.choice(["x", "y", "z"]), "b": tune.randint(0, 8), "c": tune.uniform(0, 1)})
 
 
@@ -214,7 +222,7 @@ def play(searcher, count, fitness, waiting=1, failing=0):
 @pytest.mark.parametrize(("waiting", "failing"), [(1, 0), (4, 0), (1, 5)])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"passes": 1, "memory": 5, "lr": 0.03, "entropy": 1e-3, "tanh_constant": None}],
+    [{}, {"passes": 1, "memory": 5, "lr": 0.03, "entropy": 1e-2, "tanh_constant": None}],
     ids=["ppo", "reinforce"],
 )
 def test_it_comes_to_a_planted_optimum(options, waiting, failing):
@@ -247,3 +255,28 @@ def test_choices_and_configs_are_one(space):
         config = decisions.config(choices)
         assert space.contains(config)
         assert decisions.config(decisions.choices(config)) == config
+
+
+KINDS = {
+    "enas_micro": MicroController,
+    "enas_macro": MacroController,
+    "nas_bench_201": Controller,
+    "genome_cnn": Controller,
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_it_works_on_every_kind_of_space(name):
+    """Cells and macro networks get the published factorisation, others one decision after the other; all stay in the space
+    and come to what is rewarded: here, names with few of the letter 'e'."""
+    space = read(name)
+    searcher = Enas(space, 0)
+    assert type(searcher.controller) is KINDS[name]
+
+    def fitness(config):
+        return -sum(str(value).count("e") for key, value in config.items() if key != "model")
+
+    trials = play(searcher, 200, fitness, waiting=3, failing=7)
+    assert all(space.contains(trial.config) for trial in trials)
+    first, last = ([fitness(trial.config) for trial in some] for some in (trials[:30], trials[100:]))
+    assert np.mean(last) > np.mean(first) + np.std(first) / 3

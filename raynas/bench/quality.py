@@ -21,6 +21,7 @@ from rich.table import Table as Shown
 from raynas.data.tabular import find_table, load_table
 from raynas.run.simulate import plan_simulation, simulated
 from raynas.searchers import Warmed, WarmUp
+from raynas.tables import look_up
 
 PARTS = ("cifar10", "cifar100", "imagenet16_120")
 SMALL = {"population": 10, "tournament": 3}
@@ -41,9 +42,11 @@ CONTESTANTS: dict[str, Contestant] = {
     "random" + PAID: Contestant({"name": "random"}, merge=False),
     "regularized evolution" + PAID: Contestant({"name": "regularized-evolution", **SMALL}, merge=False),
     "REINFORCE" + PAID: Contestant({"name": "reinforce"}, merge=False),
+    "ENAS" + PAID: Contestant({"name": "enas"}, merge=False),
     "random": Contestant({"name": "random"}),
     "regularized evolution": Contestant({"name": "regularized-evolution", **SMALL}),
     "REINFORCE": Contestant({"name": "reinforce"}),
+    "ENAS": Contestant({"name": "enas"}),
     "genetic, steady": Contestant({"name": "genetic", **SMALL}),
     "genetic, generational": Contestant({"name": "genetic", "manner": "generational", **SMALL}),
     "local search": Contestant({"name": "local-search"}),
@@ -124,16 +127,21 @@ def quality(
     seeds: Annotated[int, Field(ge=2)] = 200,
     queries: Annotated[int, Field(ge=10)] = 300,
     seconds: Annotated[float, Field(gt=0)] = 12_000.0,
+    only: list[str] | None = None,
     plot: str = "",
 ) -> None:
-    """`table` is NAS-Bench-201's, a path or a file in $RAYNAS_DATA; `plot` is where to write the curves (HTML)."""
+    """`table` is NAS-Bench-201's, a path or a file in $RAYNAS_DATA; `only` names the contestants beside random; `plot` is where
+    to write the curves (HTML)."""
+    chosen = (
+        CONTESTANTS if only is None else {name: look_up("contestant", name, CONTESTANTS) for name in ["random", *only]}
+    )
     path = find_table(table)
     optimum = float(load_table(f"tabular:{path}#{PARTS[0]}").metrics["val_accuracy"][:, 0].max())
     known = proxies(str(path))
     found: dict[str, list[Searched]] = {}
     console = Console(width=160, highlight=False)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        for name, contestant in CONTESTANTS.items():
+        for name, contestant in chosen.items():
             if contestant.proxy is None or contestant.proxy in known:
                 once = partial(search_once, name, str(path), queries, seconds)
                 found[name] = list(pool.map(once, range(seeds), chunksize=10))

@@ -6,6 +6,7 @@ the `memory` latest trials keep to the clipped surrogate of PPO (Schulman et al.
 NASNet were trained (Zoph et al., 2018). With passes = 1 and memory = batch it is REINFORCE itself.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -25,13 +26,14 @@ from raynas.space.micro_cell import MicroCell
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SURROGATE = 0.2  # how far from 1 a ratio of probabilities is worth while
+RUNAWAY = 3.0  # beyond this ratio a bad trial is not pushed away further (Ye et al., 2020: dual clip)
 NORM = 1.0  # largest gradient norm
 
 
 class Enas:
     """Every `batch` trials that are told, in whatever order, the controller learns from the `memory` latest. The reward of a
     trial is the share of all told that it beats, to the power `sharpness`; the baseline is the moving average of rewards
-    (`decay`). A trial that failed beats none."""
+    (`decay`). `entropy` is what the largest entropy would be worth. A trial that failed beats none."""
 
     def __init__(
         self,
@@ -44,7 +46,7 @@ class Enas:
         memory: Count = 20,
         sharpness: Positive = 3.0,
         decay: Annotated[float, Field(ge=0, lt=1)] = 0.9,
-        entropy: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.03,
+        entropy: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3,
         temperature: Positive | None = None,
         tanh_constant: Positive | None = 2.5,
         hidden: Count = 64,
@@ -53,6 +55,7 @@ class Enas:
         self.batch, self.passes, self.memory = batch, passes, max(memory, batch)
         self.sharpness, self.decay, self.entropy = sharpness, decay, entropy
         self.decisions = Decisions(space)
+        self.most = max(sum(map(math.log, self.decisions.counts)), 1.0)  # the largest entropy there is, in nats
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_at(seed, 0))
             self.controller = _controller(space, self.decisions.counts, Squash(temperature, tanh_constant), hidden)
@@ -94,7 +97,7 @@ class Enas:
             before = self.controller.log_prob(choices)
         for _ in range(self.passes):
             log_probs, entropies = self.controller(choices)
-            gain = surrogate(log_probs - before, advantages) + self.entropy * entropies
+            gain = surrogate(log_probs - before, advantages) + self.entropy * entropies / self.most
             self.optimizer.zero_grad()
             (-gain.mean()).backward()
             torch.nn.utils.clip_grad_norm_(self.controller.parameters(), NORM)
@@ -114,7 +117,7 @@ def _controller(space: Space, counts: list[int], squash: Squash, hidden: int) ->
 
 def surrogate(log_ratios: Tensor, advantages: Tensor) -> Tensor:
     """PPO's clipped gain of each row; where the policy has not moved, its gradient is advantage * d log pi."""
-    ratios = log_ratios.exp()
+    ratios = log_ratios.clamp(max=math.log(RUNAWAY)).exp()
     return torch.minimum(ratios * advantages, ratios.clamp(1 - SURROGATE, 1 + SURROGATE) * advantages)
 
 
