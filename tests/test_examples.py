@@ -86,6 +86,10 @@ def test_example_files_are_experiments(path):
     from raynas.settings import check, read_yaml
 
     assert yaml.safe_load(path.read_text())
-    given = {"space": "enas_micro", **read_yaml(path), "data": "fashion_mnist_mini"}  # what derive trains has no space yet
+    given = {
+        "space": "enas_micro",
+        **read_yaml(path),
+        "data": "fashion_mnist_mini",
+    }  # what derive trains has no space yet
     experiment = check(Experiment, given, path.name)
     assert make_plan(experiment).space.contains(make_plan(experiment).searcher().ask())

@@ -1,6 +1,7 @@
 """What a person sees while it runs."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -11,7 +12,7 @@ from raynas.run.progress import Lines, Live, duration, eta_s, shown
 
 def test_lines_say_what_ended_and_how(tmp_path):
     ledger, out = open_ledger(tmp_path, search="random", trials=4), io.StringIO()
-    view = Lines(ledger, 1, out)
+    view = Lines(ledger, None, out)
     for fate in ("done", None, "diverged"):
         trial = ledger.next()
         ledger.hear(trial.number, 1, 1, {}, 0.5 + trial.number, 0.1)
@@ -30,7 +31,7 @@ def test_lines_count_on_after_a_resume(tmp_path):
     run_one(ledger, ledger.next())
     ledger.store.close()
     again, out = open_ledger(tmp_path, search="random", trials=3), io.StringIO()
-    view = Lines(again, 1, out)
+    view = Lines(again, None, out)
     run_one(again, again.next())
     view.refresh()
     assert out.getvalue().startswith("[2/3] trial 1")
@@ -39,7 +40,7 @@ def test_lines_count_on_after_a_resume(tmp_path):
 def test_the_live_view_shows_counts_best_eta_and_top_five(tmp_path):
     ledger = open_ledger(tmp_path, search="random", trials=10)
     console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
-    view = Live(ledger, 2, "night", console)
+    view = Live(ledger, 3, "night", console)
     for _ in range(7):
         run_one(ledger, ledger.next())
     ledger.next()
@@ -61,10 +62,34 @@ def test_durations(seconds, text):
 
 def test_eta_follows_the_pace(tmp_path):
     ledger = open_ledger(tmp_path, search="random", trials=4)
-    assert eta_s(ledger, 1) is None
+    assert eta_s(ledger, None) is None
     run_one(ledger, ledger.next())
     ledger.first_start -= 10
-    assert eta_s(ledger, 1) == pytest.approx(30, abs=3)
+    assert eta_s(ledger, None) == pytest.approx(30, abs=3)
+
+
+def test_eta_counts_what_trials_have_trained(tmp_path):
+    """Two trials at once, each half done after 10 s: 10 s to go, and 30 with two more waiting."""
+    for trials, seconds in ((2, 10), (4, 30)):
+        ledger = open_ledger(tmp_path / str(trials), search="random", trials=trials)
+        for trial in (ledger.next(), ledger.next()):
+            ledger.hear(trial.number, 1, 2, {}, 0.5, 0.1)
+        ledger.first_start -= 10
+        assert eta_s(ledger, 4) == pytest.approx(seconds, abs=1)
+        assert eta_s(ledger, None) is None
+
+
+def test_long_trials_are_heard_of_now_and_then(tmp_path):
+    ledger, out = open_ledger(tmp_path, search="random", trials=2), io.StringIO()
+    view, trial = Lines(ledger, 4, out), ledger.next()
+    view.spoke -= 100
+    view.refresh()
+    assert out.getvalue() == ""  # nothing was reported
+    ledger.hear(trial.number, 1, 2, {}, 0.25, 0.1)
+    ledger.first_start -= 10
+    view.refresh()
+    view.refresh()
+    assert re.fullmatch(r"trial 0: epoch 2/4, 0\.2500, \d+s left\n", out.getvalue())
 
 
 def test_a_config_is_shown_architecture_first():

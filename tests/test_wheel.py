@@ -56,7 +56,18 @@ def test_the_wheel_works_elsewhere(installed, here):
 
 @pytest.mark.slow
 def test_the_wheel_searches(installed, here, tmp_path):
-    search = ["search", "genome_cnn", "--data", "fashion_mnist_mini", "--search", "random", "--trials", 2, "--epochs", 1]
+    search = [
+        "search",
+        "genome_cnn",
+        "--data",
+        "fashion_mnist_mini",
+        "--search",
+        "random",
+        "--trials",
+        2,
+        "--epochs",
+        1,
+    ]
     output = run([installed, "-m", "raynas", *search, "--name", "two"], **here)
     assert "2 done" in output
     assert (tmp_path / "runs" / "two" / "store.db").is_file()

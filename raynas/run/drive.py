@@ -47,10 +47,10 @@ def _ctrl_c(ledger: Ledger) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _view(ledger: Ledger, slots: int, name: str, progress: bool) -> View:
+def _view(ledger: Ledger, epochs: int | None, name: str, progress: bool) -> View:
     if not progress:
         return Silent()
-    return Live(ledger, slots, name) if sys.stdout.isatty() else Lines(ledger, slots)
+    return Live(ledger, epochs, name) if sys.stdout.isatty() else Lines(ledger, epochs)
 
 
 def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: dict[str, Any] | None = None) -> Results:
@@ -94,7 +94,7 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
         out = slots if not plan.waits else (experiment.budget.trials or slots)
         if progress and plan.feasible is not None:
             print(f"limits: {plan.feasible}", flush=True)
-        view = _view(ledger, slots, folder.name, progress)
+        view = _view(ledger, plan.most_epochs, folder.name, progress)
         stack.enter_context(_ctrl_c(ledger))
         try:
             _tune(plan, ledger, scheduler, view, out)

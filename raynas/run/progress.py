@@ -8,6 +8,8 @@ from raynas.objectives import Trial
 from raynas.run.ledger import Ledger
 
 FRESH_S = 0.25  # between two drawings of the live view
+SILENCE_S = 60.0  # the longest between two plain lines while trials report
+SHOWN = 3  # trials under way
 
 
 class View(Protocol):
@@ -35,10 +37,12 @@ def duration(seconds: float) -> str:
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
-def eta_s(ledger: Ledger, slots: int) -> float | None:
-    """Seconds to the end of the trials' budget, at the pace of this session; None before the first trial ended."""
-    done = len(ledger.ended_here)
-    left = (ledger.budget.trials or 0) - ledger.trained + len(ledger.out) + len(ledger.queue)
+def eta_s(ledger: Ledger, epochs: int | None) -> float | None:
+    """Seconds to the end of the trials' budget, at the pace of this session, of `epochs` a trial; None before anything was
+    reported."""
+    halfway = sum(min(1.0, trial.epoch / epochs) for trial in ledger.out.values()) if epochs else 0.0
+    done = len(ledger.ended_here) + halfway
+    left = (ledger.budget.trials or 0) - ledger.trained + len(ledger.out) + len(ledger.queue) - halfway
     if ledger.budget.wall_time_s is not None:
         by_time = max(0.0, ledger.budget.wall_time_s - ledger.elapsed_s)
         if ledger.budget.trials is None:
@@ -87,16 +91,24 @@ def end_of(trial: Trial) -> str:
     return f"{trial.state} after {trial.epoch} epoch{'s' if trial.epoch != 1 else ''}"
 
 
+def under_way(ledger: Ledger, epochs: int | None) -> list[str]:
+    """The trials that have reported and not ended, the furthest first."""
+    trials = sorted((trial for trial in ledger.out.values() if trial.curve), key=lambda trial: -trial.epoch)
+    of = f"/{epochs}" if epochs else ""
+    return [f"trial {trial.number}: epoch {trial.epoch}{of}, {trial.curve[-1][1]:.4f}" for trial in trials[:SHOWN]]
+
+
 def news(ledger: Ledger) -> list[str]:
     """What the searcher has to say, so far."""
     return getattr(ledger.searcher, "news", [])
 
 
 class Lines:
-    """One line for each trial that ended."""
+    """One line for each trial that ended; where that takes long, now and then how far the others are."""
 
-    def __init__(self, ledger: Ledger, slots: int, file: TextIO | None = None):
-        self.ledger, self.slots, self.file = ledger, slots, file or sys.stdout
+    def __init__(self, ledger: Ledger, epochs: int | None, file: TextIO | None = None):
+        self.ledger, self.epochs, self.file = ledger, epochs, file or sys.stdout
+        self.spoke = time.monotonic()
         self.said = len(ledger.ended_here)
         self.before = ended(ledger) - self.said  # in earlier sessions
         self.heard = len(news(ledger))
@@ -104,28 +116,38 @@ class Lines:
     def refresh(self) -> None:
         for text in news(self.ledger)[self.heard :]:
             self.heard += 1
-            print(text, file=self.file, flush=True)
+            self._say(text)
         for trial in self.ledger.ended_here[self.said :]:
             self.said += 1
             best = self.ledger.best()
             fitness = "-" if trial.fitness is None else f"{trial.fitness:.4f}"
             top = f"{best[0].fitness:.4f} (trial {best[0].number})" if best else "-"
-            left = eta_s(self.ledger, self.slots)
             total = self.ledger.budget.trials or "?"
             line = f"[{self.before + self.said}/{total}] trial {trial.number} {end_of(trial)}, fitness {fitness}, best {top}"
-            print(line + (f", {duration(left)} left" if left and left >= 1 else ""), file=self.file, flush=True)
+            self._say(line + self._left())
+        running = under_way(self.ledger, self.epochs) if time.monotonic() - self.spoke >= SILENCE_S else []
+        if running:
+            self._say("  ".join(running) + self._left())
+
+    def _say(self, line: str) -> None:
+        print(line, file=self.file, flush=True)
+        self.spoke = time.monotonic()
+
+    def _left(self) -> str:
+        left = eta_s(self.ledger, self.epochs)
+        return f", {duration(left)} left" if left and left >= 1 else ""
 
     def close(self) -> None:
         self.refresh()
 
 
 class Live:
-    """One rich view: counts, best so far, time left, the five best."""
+    """One rich view: counts, best so far, time left, how far trials are, the five best."""
 
-    def __init__(self, ledger: Ledger, slots: int, name: str, console: Any = None):
+    def __init__(self, ledger: Ledger, epochs: int | None, name: str, console: Any = None):
         from rich.live import Live as RichLive
 
-        self.ledger, self.slots, self.name, self.drawn = ledger, slots, name, 0.0
+        self.ledger, self.epochs, self.name, self.drawn = ledger, epochs, name, 0.0
         self.heard = len(news(ledger))
         self.live = RichLive(self._draw(), auto_refresh=False, console=console)
         self.live.start()
@@ -136,7 +158,7 @@ class Live:
         from rich.table import Table
         from rich.text import Text
 
-        found, left = counts(self.ledger), eta_s(self.ledger, self.slots)
+        found, left = counts(self.ledger), eta_s(self.ledger, self.epochs)
         states = "  ".join(
             f"{count} {state}" for state, count in found.items() if count or state not in ("failed", "refused")
         )
@@ -144,7 +166,8 @@ class Live:
         head.append(f"  {duration(left)} left" if left is not None else "")
         total = self.ledger.budget.trials
         bar = ProgressBar(total=total, completed=ended(self.ledger), width=60, pulse=total is None)
-        return Group(head, bar, top_table(self.ledger.best(5), Table(box=None, pad_edge=False)))
+        running = Text("   ".join(under_way(self.ledger, self.epochs)), style="dim")
+        return Group(head, bar, running, top_table(self.ledger.best(5), Table(box=None, pad_edge=False)))
 
     def refresh(self) -> None:
         if time.monotonic() - self.drawn >= FRESH_S:
