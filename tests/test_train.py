@@ -17,7 +17,7 @@ from raynas.objectives import Diverged
 from raynas.settings import check
 from raynas.tables import InputError
 from raynas.train.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
-from raynas.train.fit import METRICS, Progress, evaluate, fit, hits, loss_of, make_optimizer
+from raynas.train.fit import METRICS, Progress, autocast, evaluate, fit, hits, loss_of, make_optimizer
 from raynas.train.latency import PASSES, WARM_UP, latency
 from raynas.train.recipe import SCHEDULES, Recipe, recipe_for
 
@@ -129,6 +129,21 @@ def test_every_field_of_the_recipe_is_applied(batches, field, one, other):
         recipe = recipe_for({**SMALL.model_dump(), **base, "epochs": 2}, {field: value})
         losses.append(list(fit(network(), *batches, recipe, Progress(), seed=0))[-1]["train_loss"])
     assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("hardware", [True, False])
+def test_bfloat16_is_chosen_where_it_is_fast(monkeypatch, hardware):
+    """On CPUs that have it, and not for grouped convolutions there; what is asked for by name is done."""
+    monkeypatch.setattr("raynas.train.fit.has_bfloat16", lambda device: hardware)
+    plain, depthwise = torch.nn.Conv2d(4, 4, 3), torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, groups=4))
+    for model, precision, expected in (
+        (plain, "auto", hardware),
+        (depthwise, "auto", False),
+        (depthwise, "bfloat16", True),
+        (plain, "float32", False),
+    ):
+        with autocast(Recipe(precision=precision), CPU, model):
+            assert (model(torch.ones(1, 4, 5, 5)).dtype == torch.bfloat16) == expected
 
 
 def test_divergence_is_said(batches):

@@ -130,7 +130,9 @@ def _closing(results: Any) -> None:
     print_best(results, 5)
     name = results.name
     derive_it = f"    train what it found: raynas derive {name}" if results.experiment["spec"].get("oneshot") else ""
-    typer.echo(f"\nresults: {results.folder}\nall trials: raynas results {name}    the best: raynas best {name}{derive_it}")
+    typer.echo(
+        f"\nresults: {results.folder}\nall trials: raynas results {name}    the best: raynas best {name}{derive_it}"
+    )
 
 
 @app.command()

@@ -88,9 +88,10 @@ def print_winners(results: Results, k: int) -> None:
                 console.print(f"  {name}: {row[name]}", markup=False)
         weights = results.folder / "checkpoints" / f"{row['number']:05d}"
         if weights.is_dir():
-            console.print(
-                f'  weights: {weights}  (raynas.model("{results.name}", {row["number"]}) loads them)', markup=False
-            )
+            supernet = results.experiment["spec"].get("oneshot") is not None
+            alone = f"raynas derive {results.name} --trial {row['number']} trains what it found"
+            use = alone if supernet else f'raynas.model("{results.name}", {row["number"]}) loads them'
+            console.print(f"  weights: {weights}  ({use})", markup=False)
 
 
 def print_outcomes(outcomes: list[Any]) -> None:

@@ -134,7 +134,7 @@ class Search(nn.Module):
             lr = recipe.lr_at(epoch * steps + step, recipe.epochs * steps)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            with autocast(recipe, images.device):
+            with autocast(recipe, images.device, self.supernet):
                 logits = self.supernet(images, children[step])
             loss = loss_of(logits.float(), labels, recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
@@ -190,7 +190,7 @@ class Search(nn.Module):
     @torch.no_grad()
     def _accuracy(self, images: Tensor, labels: Tensor, child: Any) -> Tensor:
         self.supernet.eval()  # no dropout; normalisation is by the batch all the same
-        with autocast(self.recipe, images.device):
+        with autocast(self.recipe, images.device, self.supernet):
             return hits(self.supernet(images, child).float(), labels) / len(labels)
 
     # -- what was found --------------------------------------------------------------------------------------------

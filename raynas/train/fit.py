@@ -50,9 +50,17 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(capability and capability())
 
 
-def autocast(recipe: Recipe, device: torch.device) -> Any:
-    """The recipe's precision, as a context for forward passes."""
-    wanted = recipe.precision == "bfloat16" or (recipe.precision == "auto" and has_bfloat16(device))
+def gains_from_bfloat16(model: nn.Module, device: torch.device) -> bool:
+    """Whether `precision: auto` is bfloat16: where the hardware has it, but for depthwise and other grouped convolutions on
+    a CPU, whose kernels are two to three times slower in it."""
+    if device.type == "cpu" and any(getattr(module, "groups", 1) > 1 for module in model.modules()):
+        return False
+    return has_bfloat16(device)
+
+
+def autocast(recipe: Recipe, device: torch.device, model: nn.Module) -> Any:
+    """The recipe's precision, as a context for forward passes of the model."""
+    wanted = recipe.precision == "bfloat16" or (recipe.precision == "auto" and gains_from_bfloat16(model, device))
     return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()
 
 
@@ -74,7 +82,7 @@ def train_step(
     model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, recipe: Recipe
 ) -> Tensor:
     """One update of the weights; returns (2,): the batch's summed loss and its number of right images."""
-    with autocast(recipe, images.device):
+    with autocast(recipe, images.device, model):
         made = model(images)
     logits, second = made if isinstance(made, tuple) else (made, None)  # of an auxiliary head
     logits = logits.float()
@@ -96,7 +104,7 @@ def evaluate(model: nn.Module, data: Batches, recipe: Recipe) -> tuple[float, fl
     """Mean loss and accuracy over a split."""
     model.eval()
     total = torch.zeros(2, device=data.device)
-    with torch.inference_mode(), autocast(recipe, data.device):
+    with torch.inference_mode(), autocast(recipe, data.device, model):
         for images, labels in data.in_order(EVALUATION_BATCH):
             logits = model(images).float()
             total += torch.stack((loss_of(logits, labels) * len(labels), hits(logits, labels).float()))

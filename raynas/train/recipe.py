@@ -47,7 +47,7 @@ class Recipe(Settings):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clip: Positive | None = None  # largest gradient norm
     augment: str = "none"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where the hardware has it
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where it is fast
 
     @field_validator("augment")
     @classmethod
