@@ -56,3 +56,17 @@ def test_a_missing_table_is_said():
     code, output = command("bench", "quality", "table=nowhere.npz")
     assert code == 2
     assert "cannot read the table" in output
+
+
+def test_a_supernet_that_runs_every_operation_computes_the_same():
+    """The benchmark's plain way is checked against the path before either is timed."""
+    code, output = command("bench", "oneshot", "layers=1", "channels=2", "batch=4", "side=8", "steps=1", "repeats=1")
+    assert code == 0, output
+    assert "the child's path / every operation" in output
+
+
+@pytest.mark.slow
+def test_found_cells_are_compared_with_random_ones():
+    code, output = command("bench", "arcs", "seeds=2", "search_epochs=1", "epochs=1", "layers=1", "channels=2")
+    assert code == 0, output
+    assert "searched cells" in output

@@ -349,6 +349,7 @@ def test_one_driver_an_experiment(tmp_path):
             raynas.resume("test", trainings.once, trials=4, home=tmp_path, progress=False)
 
 
+@pytest.mark.slow
 def test_a_resumed_network_ends_bit_identical(tmp_path):
     """Interrupt a training after its first epoch by hand, as a kill does, and resume it through Ray."""
     settings = {

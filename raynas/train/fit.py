@@ -52,7 +52,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 def gains_from_bfloat16(model: nn.Module, device: torch.device) -> bool:
     """Whether `precision: auto` is bfloat16: where the hardware has it, but for depthwise and other grouped convolutions on
-    a CPU, whose kernels are two to three times slower in it."""
+    a CPU, whose kernels are slower in it."""
     if device.type == "cpu" and any(getattr(module, "groups", 1) > 1 for module in model.modules()):
         return False
     return has_bfloat16(device)
