@@ -156,12 +156,14 @@ def resolve_oneshot(experiment: Experiment, space: Space, dataset: Dataset) -> S
     if given["name"] not in ONESHOT:
         raise unknown("one-shot search", given["name"], ONESHOT)
     options_for(given, {})
-    architectures = read(given["space"])
-    for number in range(3):
+    architectures, tried = read(given["space"]), []
+    for number in range(3):  # values of the space that are refused show here
         config = space.sample(stream(0, number))
         recipe, options = recipe_for(experiment.training.model_dump(), config), options_for(given, config)
-        with torch.device("meta"):
-            Search(architectures, options, recipe, dataset.input_shape, dataset.classes)
+        if options not in tried:
+            tried.append(options)
+            with torch.device("meta"):
+                Search(architectures, options, recipe, dataset.input_shape, dataset.classes)
     return architectures
 
 
