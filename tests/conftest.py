@@ -25,6 +25,17 @@ def ray_here():
         yield
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small networks are slower on many threads, far slower where the cores are taken."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder with the full datasets; tests that need it are skipped where it is not."""

@@ -20,13 +20,7 @@ FASHION, OCT = (1, 28, 28), (1, 28, 28)
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 8, 11), (3, 11, 8), (3, 64, 64), (1, 9, 9)]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Networks this small are slower on many threads, far slower where the cores are taken."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def a_genome(text, **more):

@@ -32,6 +32,7 @@ MICRO = {
 }
 MACRO = {"model": "enas_macro", "architecture": {"macro": {"layers": 4}}}
 SPACES = {"micro": read("enas_micro"), "macro": read("enas_macro")}
+pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"micro": {"channels": 4, "layers": 3}, "macro": {"channels": 4}}
 
 
@@ -43,15 +44,6 @@ def search_of(kind, seed=0, **changes):
 
 def drawn(search, count, seed=1):
     return search.draw(stream(seed).random((count, search.controller.decisions)))[1]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """The images are small: threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # -- the supernet ----------------------------------------------------------------------------------------------------
