@@ -258,6 +258,21 @@ def test_choices_and_configs_are_one(space):
         assert decisions.config(decisions.choices(config)) == config
 
 
+def test_without_the_published_bias_any_operation_can_win():
+    """With it no pool or skip can: its gradient is nought. The searcher goes without."""
+    searcher = Enas(read("enas_micro"), 0)
+
+    def skips(config):
+        return config["normal"].count("skip_connect") + config["reduction"].count("skip_connect")
+
+    trials = play(searcher, 300, lambda config: float(skips(config)), waiting=2)
+    assert np.mean([skips(trial.config) for trial in trials[-50:]]) > 10  # of 20; 4 at random
+    published = MicroController([MicroCell()] * 2)
+    published.log_prob(torch.zeros(1, 40, dtype=torch.int64)).sum().backward()
+    assert (published.bias.grad[:2] == 0).all()
+    assert (published.bias.grad[2:] != 0).all()
+
+
 KINDS = {
     "enas_micro": MicroController,
     "enas_macro": MacroController,

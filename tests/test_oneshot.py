@@ -11,8 +11,7 @@ import raynas
 from raynas.data import load
 from raynas.data.batches import Batches
 from raynas.models import build
-from raynas.models.controller import Squash
-from raynas.oneshot.families import FAMILIES, family_of
+from raynas.oneshot.families import FAMILIES
 from raynas.oneshot.statistics import forget_statistics
 from raynas.rng import stream
 from raynas.run.derive import derived_spec, found
@@ -117,7 +116,8 @@ def batches():
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_the_controller_learns_what_is_rewarded(kind, batches, monkeypatch):
-    """With a planted reward, the share of the third operation, the controller comes to it; the accuracy is not asked."""
+    """With a planted reward, the share of the third operation, it is drawn more often (by the published bias no pool can be
+    more likely than 0.44 at this tanh constant); the accuracy is not asked."""
     search = search_of(kind, aggregate=10, updates=50, controller_lr=0.03, tanh_constant=2.5, skip_weight=0.0)
     third = {"micro": lambda child: sum(op == "avg_pool_3x3" for cell in child for pair in cell for op, _ in pair) / 20}
     third["macro"] = lambda child: sum(op == "conv_5x5" for op, _ in child) / 12
@@ -129,7 +129,6 @@ def test_the_controller_learns_what_is_rewarded(kind, batches, monkeypatch):
         baseline = metrics["baseline"]
     after = sum(map(third[kind], drawn(search, 100))) / 100
     assert after > before + 0.15
-    assert metrics["entropy"] < search.controller.entropy(torch.zeros(1, search.controller.decisions).long()).item() * 2
 
 
 def test_skips_are_drawn_to_the_wanted_share(batches, monkeypatch):
@@ -269,6 +268,14 @@ def spec(**changes):
             "the parameter 'architecture', a macro",
         ),
         ({"space": {**MICRO, "normal": {"micro_cell": {"nodes": 13}}}}, "nodes is from 1 to 12, got 13"),
+        (
+            {"space": {**MICRO, "channels": 8}},
+            "a supernet's space has the parameters model, normal, reduction; channels",
+        ),
+        ({"space": {"lr": 0.1}, "oneshot": {"space": {**MICRO, "lr": 0.1}}}, "normal, reduction; lr: of the search"),
+        ({"oneshot": {"space": 5}}, "oneshot"),
+        ({"space": "enas_macro", "oneshot": {"channels": 1}}, "channels"),
+        ({"oneshot": {"layers": 1, "reductions": 3}}, "three reductions need two layers"),
         ({"limits": "params <= 1e6"}, "a supernet holds all of its space"),
         ({"oneshot": "darts"}, "unknown one-shot search 'darts'"),
         ({"oneshot": {"chanels": 4}}, "channels"),
@@ -299,10 +306,25 @@ def test_a_spec_with_a_supernet_is_its_own():
     assert {*swept.space.domains} == {"run", "lr"}
 
 
-@pytest.mark.parametrize("kind", SMALL)
-def test_every_space_s_controller_makes_what_its_supernet_takes(kind):
-    search = search_of(kind)
-    assert family_of(SPACES[kind]).controller(SPACES[kind], Squash(), 8).decisions == search.controller.decisions
+def test_a_last_batch_of_one_image_is_scored_with_the_others(batches):
+    data = load("fashion_mnist_mini")
+    search = search_of("macro", candidates=2)
+    odd = replace(data.train, images=data.train.images[:501], labels=data.train.labels[:501])
+    found = search.best_child(Batches(odd, data.mean, data.std, torch.device("cpu")), 0, 0)
+    assert 0 <= found["val_mean"] <= found["val_accuracy"] <= 1
+
+
+def test_a_search_on_arrays_is_derived_with_them(tmp_path, ray_here):
+    data = load("fashion_mnist_mini")
+    arrays = (data.train.images[:200], data.train.labels[:200])
+    given = {"home": tmp_path, "progress": False}
+    results = raynas.search(**spec(data=arrays), name="cells", **given)
+    small = {"training": {"epochs": 1}, "hyperparameters": {"layers": 1, "channels": 4, "stem_stride": 2}}
+    with pytest.raises(InputError, match="say which data to train on"):
+        raynas.derive(results, **small, **given)
+    with pytest.raises(InputError, match="leave 'space' out"):
+        raynas.derive(results, data=arrays, space="genome_cnn", **small, **given)
+    assert raynas.derive(results, data=arrays, **small, **given).trials["state"].tolist() == ["done"]
 
 
 def test_a_search_in_a_supernet_and_the_network_derived_from_it(tmp_path, ray_here):

@@ -19,6 +19,7 @@ from raynas.rng import stream
 from raynas.run.cluster import connected
 from raynas.run.derive import derive
 from raynas.run.launch import search
+from raynas.run.verify import verify
 from raynas.space import read
 from raynas.space.micro_cell import INPUTS, MicroCell, Pairs, loose_ends
 from raynas.train.enas import Enas, Search
@@ -104,7 +105,7 @@ def arcs(
     channels: Count = 8,
 ) -> None:
     """Cells that `seeds` supernet searches found and as many drawn at random, each trained alone by one recipe, by the
-    accuracy on validation."""
+    accuracy on the test split, which no search has seen."""
     given: dict[str, Any] = {"data": data, "validation": validation, "search": "random", "progress": False}
     within = {"name": "enas", "layers": 1, "channels": 8, "stem_stride": 2}
     learning = {"epochs": search_epochs, "batch_size": 32, "optimizer": "sgd", "lr": 0.2, "lr_final": 5e-4, "clip": 5.0}
@@ -117,7 +118,7 @@ def arcs(
         "clip": 5.0,
     }
     shape = {"layers": layers, "channels": channels, "stem_stride": 2}
-    alone: dict[str, Any] = {"training": recipe, "hyperparameters": shape, "keep": 0}
+    alone: dict[str, Any] = {"training": recipe, "hyperparameters": shape, "keep": seeds}
     console = Console(width=120, highlight=False)
     with tempfile.TemporaryDirectory() as home, connected(None):
         drawn = search("enas_micro", trials=seeds, **alone, **given, home=home)
@@ -129,12 +130,10 @@ def arcs(
             derive(searched, trial, name=f"final-{trial}", **alone, home=home, progress=False) for trial in range(seeds)
         ]
         found = {
-            "random cells": drawn.trials["val_accuracy"].tolist(),
-            "searched cells": [float(final.trials["val_accuracy"].iloc[0]) for final in finals],
+            "random cells": [verify(drawn, trial).accuracy for trial in range(seeds)],
+            "searched cells": [verify(final).accuracy for final in finals],
         }
-    print_table(
-        console, found, f"validation accuracy after {epochs} epochs on {data}, layers {layers}, channels {channels}"
-    )
+    print_table(console, found, f"test accuracy after {epochs} epochs on {data}, layers {layers}, channels {channels}")
 
 
 def _accuracies(results: Results) -> list[str]:

@@ -45,6 +45,8 @@ class FactorizedReduction(nn.Module):
 
     def __init__(self, entering: int, leaving: int):
         super().__init__()
+        if leaving < 2:
+            raise InputError("channels must be at least 2: a reduction makes half of them of either pixels, got 1")
         self.even = nn.Conv2d(entering, leaving // 2, 1, 2, bias=False)
         self.odd = nn.Conv2d(entering, leaving - leaving // 2, 1, 2, bias=False)
         self.norm = nn.BatchNorm2d(leaving)
@@ -151,6 +153,8 @@ class AuxiliaryHead(nn.Module):
 
 def reducing(layers: int, reductions: int) -> tuple[int, ...]:
     """Which of the `layers` + 2 cells reduce: ENAS's two places, or the three of its MNIST fork."""
+    if reductions == 3 and layers < 2:
+        raise InputError("three reductions need two layers or more, got 1")
     if reductions == 2:
         return layers // 3, 2 * (layers // 3) + 1
     return layers // 4, 2 * (layers // 4) + 1, layers

@@ -19,11 +19,12 @@ from raynas.tables import InputError
 @dataclass(frozen=True)
 class Family:
     """`supernet` takes (space, input shape, classes, options), `controller` (space); `child` maps the choices that the
-    controller made, ints, to what the supernet's forward takes."""
+    controller made, ints, to what the supernet's forward takes. `parameters` are those of its spaces beside `model`."""
 
     supernet: Callable[..., nn.Module]
     controller: Callable[..., Policy]
     child: Callable[[Space, list[int]], Any]
+    parameters: tuple[str, ...]
     options: tuple[str, ...]
     tanh_constant: float  # of the controller's logits, where nothing else is said
 
@@ -85,10 +86,13 @@ FAMILIES: dict[str, Family] = {
         _micro_supernet,
         _micro_controller,
         _micro_child,
+        ("normal", "reduction"),
         ("layers", "channels", "reductions", "stem_stride", "dropout"),
         1.1,
     ),
-    "enas_macro": Family(_macro_supernet, _macro_controller, _macro_child, ("channels", "dropout"), 1.5),
+    "enas_macro": Family(
+        _macro_supernet, _macro_controller, _macro_child, ("architecture",), ("channels", "dropout"), 1.5
+    ),
 }
 
 
@@ -97,4 +101,10 @@ def family_of(space: Space) -> Family:
     name = space.parameters.get("model", "genome")
     if name not in FAMILIES:
         raise InputError(f"no supernet holds the networks of model '{name}'. Known: {', '.join(FAMILIES)}")
+    more = [given for given in space.parameters if given not in ("model", *FAMILIES[name].parameters)]
+    if more:
+        raise InputError(
+            f"a supernet's space has the parameters model, {', '.join(FAMILIES[name].parameters)}; {', '.join(more)}: of the "
+            "search (in 'oneshot', 'training' or 'hyperparameters'), or of the network that is derived"
+        )
     return FAMILIES[name]

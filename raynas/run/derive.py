@@ -46,17 +46,23 @@ def derive(
     """Train what a supernet search found, as an experiment of its own with one trial; blocks until it is trained.
 
     `settings` are fields of Experiment: `training`, and in `hyperparameters` what the network reads beside its cells
-    (`layers`, `channels`, `drop_path`, …). Data, its split and the seed are the search's where not given.
+    (`layers`, `channels`, `drop_path`, …). Data, its split and the seed are the search's where not given; a search on arrays
+    takes `data=(images, labels)` again.
     """
     results = results if isinstance(results, Results) else open_results(results, home)
+    data = settings.get("data")
+    arrays = None if data is None or isinstance(data, str | Path) else settings.pop("data")
+    settings |= {} if data is None else {"data": "(arrays)" if arrays is not None else str(data)}
     spec = derived_spec(results, settings, trial)
     name = name or f"{results.name}-derived"
-    return launch(spec, name=name, home_dir=home, data_dir=data_dir, address=address, progress=progress)
+    return launch(spec, arrays=arrays, name=name, home_dir=home, data_dir=data_dir, address=address, progress=progress)
 
 
 def derived_spec(results: Results, settings: Mapping[str, Any], trial: int | None = None) -> dict[str, Any]:
     """The experiment that trains what was found."""
     searched = results.experiment["spec"]
+    if "space" in settings:
+        raise InputError("the space of what is derived is what was found: leave 'space' out")
     if searched["data"] == "(arrays)" and "data" not in settings:
         raise InputError(f"'{results.name}' was searched on arrays: say which data to train on")
     inherited = {key: searched[key] for key in INHERITED}

@@ -93,7 +93,9 @@ class Experiment(Settings):
         oneshot = given["oneshot"]
         oneshot = {"name": oneshot} if isinstance(oneshot, str) else {"name": "enas", **oneshot}
         given = {"search": "random", "budget": {"trials": 1}, **given}
-        if "space" in oneshot or "space" not in given:
+        if oneshot.get("space") is not None:
+            return {"space": {}, **given, "oneshot": oneshot}
+        if "space" not in given:
             return {**given, "oneshot": oneshot}
         return {**given, "oneshot": {**oneshot, "space": given["space"]}, "space": {}}
 

@@ -147,15 +147,15 @@ def resolve_oneshot(experiment: Experiment, space: Space, dataset: Dataset) -> S
     import torch
 
     given = experiment.oneshot or {}
+    if given["name"] not in ONESHOT:
+        raise unknown("one-shot search", given["name"], ONESHOT)
+    options_for(given, {})
     known = {*Recipe.model_fields, *Enas.model_fields} - {"epochs", "name", "space"}
     for name in space.parameters:
         if name not in (*known, RUN):
             raise InputError(
                 f"nothing reads the parameter '{name}'.{nearest(name, known)} A supernet search reads {', '.join(sorted(known))}"
             )
-    if given["name"] not in ONESHOT:
-        raise unknown("one-shot search", given["name"], ONESHOT)
-    options_for(given, {})
     architectures, tried = read(given["space"]), []
     for number in range(3):  # values of the space that are refused show here
         config = space.sample(stream(0, number))

@@ -3,7 +3,8 @@ networks, and what they reach is its reward.
 
 The policy gradient is REINFORCE's (Williams, 1992) with a moving average as baseline and a bonus for entropy; `passes` over
 the `memory` latest trials keep to the clipped surrogate of PPO (Schulman et al., 2017, eq. 7), as the controllers of
-NASNet were trained (Zoph et al., 2018). With passes = 1 and memory = batch it is REINFORCE itself.
+NASNet were trained (Zoph et al., 2018). Its ratios are to the policy as an update begins, not to the one that drew a trial:
+what is remembered is learnt again. With passes = 1 and memory = batch it is REINFORCE itself, where no trial is late.
 """
 
 import math
@@ -105,11 +106,12 @@ class Enas:
 
 
 def _controller(space: Space, counts: list[int], squash: Squash, hidden: int) -> Policy:
-    """The published factorisation where the space is one of ENAS's, else one softmax a decision."""
+    """The published factorisation where the space is one of ENAS's, else one softmax a decision. Its bias towards separable
+    convolutions is left out: it would rule out cells of little else, whatever they reach."""
     domains = list(space.domains.values())
     cells = [domain for domain in domains if isinstance(domain, MicroCell)]
     if cells and len(cells) == len(domains) and len({cell.operations for cell in cells}) == 1:
-        return MicroController(cells, squash=squash, hidden=hidden)
+        return MicroController(cells, squash=squash, hidden=hidden, op_tanh_reduce=1.0, prior=False)
     if len(domains) == 1 and isinstance(domains[0], Macro):
         return MacroController(domains[0], squash=squash, hidden=hidden)
     return Controller(counts, squash=squash, hidden=hidden)

@@ -21,6 +21,7 @@ from raynas.tables import InputError, look_up
 
 OPERATIONS = ("sep_conv_3x3", "sep_conv_5x5", "avg_pool_3x3", "max_pool_3x3", "skip_connect")  # in ENAS's order
 INPUTS = 2
+TWO_CELLS = 40  # integers, as papers print an architecture of five nodes a cell
 
 Edge = tuple[str, int]
 Pair = tuple[Edge, Edge]
@@ -55,7 +56,7 @@ def parse_pairs(cell: str) -> Pairs:
     if not isinstance(cell, str) or not cell:
         raise InputError(f"a cell is a string like '|sep_conv_3x3~0|skip_connect~1|', got {cell!r}")
     if re.fullmatch(r"[\d\s,]+", cell):
-        return pairs_of([int(number) for number in re.findall(r"\d+", cell)])
+        return pairs_of([int(number[:9]) for number in re.findall(r"\d+", cell)])
     found = []
     for node, text in enumerate(cell.split("+"), start=INPUTS):
         edges = [re.fullmatch(r"(\w+)~(\d+)", edge) for edge in text[1:-1].split("|")]
@@ -76,6 +77,8 @@ def show_pairs(pairs: Pairs) -> str:
 def pairs_of(numbers: Sequence[int], layout: str = "enas") -> Pairs:
     """The nodes that a paper's integers stand for: four a node, 20 for five nodes. Raises InputError."""
     how = look_up("layout", layout, LAYOUTS)
+    if len(numbers) == TWO_CELLS:
+        raise InputError("40 integers are two cells of 20: the first is 'normal', the second 'reduction'")
     if not numbers or len(numbers) % 4:
         raise InputError(f"a cell has four integers a node (20 for 5 nodes), got {len(numbers)}")
     found = []

@@ -198,9 +198,9 @@ class Search(nn.Module):
     def best_child(self, validation: Batches, epoch: int, seed: int) -> dict[str, Any]:
         """The best of `candidates` children on the whole validation split: `val_accuracy`, the mean of all, `found_...`."""
         _, children = self.draw(stream(seed, 6, epoch).random((self.options.candidates, self.controller.decisions)))
-        scores = []
+        scores, size = [], EVALUATION_BATCH + (len(validation) % EVALUATION_BATCH == 1)  # one image has no statistics
         for child in children:
-            parts = [self._accuracy(*batch, child) * len(batch[1]) for batch in validation.in_order(EVALUATION_BATCH)]
+            parts = [self._accuracy(*batch, child) * len(batch[1]) for batch in validation.in_order(size)]
             scores.append((torch.stack(parts).sum() / len(validation)).item())
         best = max(range(len(scores)), key=scores.__getitem__)
         found = {f"{FOUND}{name}": value for name, value in self.supernet.architecture(children[best]).items()}  # type: ignore[operator]
