@@ -1,6 +1,7 @@
 """Benchmarks: their statistics against closed forms, and one small run of those that need no data."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ from test_cli import raynas as command
 from test_tabular import real
 
 from raynas.bench.quality import CONTESTANTS, Searched, _at, _padded, p_value, search_once
+from raynas.bench.scaling import busy
 from raynas.bench.searchers import difference
 from raynas.bench.stopping import STOPS, _ratios
+from raynas.run.simulate import Driver, Simulator, plan_simulation
 
 
 def test_p_values_are_those_of_the_normal_distribution():
@@ -50,6 +53,40 @@ def test_early_stopping_is_measured_on_the_real_curves():
     found = [dict(zip(STOPS, _ratios(data, 16, seed), strict=True)) for seed in range(5)]
     assert all(0 < ratios["none"] <= 1 for ratios in found)
     assert np.median([ratios["asha, grace 2, reduction 4"] for ratios in found]) < 0.4
+
+
+@pytest.mark.parametrize("workers", [1, 3, 50])
+def test_a_driver_feeds_as_many_workers_as_it_has_time_for(workers):
+    """Trials of 10 s, a result costs 1 s: one worker is busy 10 s of 11, eleven would keep the driver busy, more wait."""
+    plan = plan_simulation({"data": real("nasbench201.npz") + "#cifar10", "search": "random"})
+    table = replace(plan.table, seconds=np.full_like(plan.table.seconds, 10.0))
+    driver = Driver(handling_s=1.0)
+    made = Simulator(
+        table,
+        plan.space,
+        plan.searcher(),
+        plan.objective,
+        workers=workers,
+        trials=400,
+        epochs=12,
+        driver=driver,
+        merge=False,
+    )
+    run = made.run()
+    assert len(run.ended) == 400
+    rate = min(workers / 11, 1.0)
+    assert run.ended[-1][0] == pytest.approx(400 / rate, rel=0.1)
+    assert busy(run, table.seconds[:, 0], workers, made.asked_s) == pytest.approx(10 * rate / workers, rel=0.1)
+
+
+def test_scaling_says_what_it_measured():
+    table = real("nasbench201.npz").removeprefix("tabular:")
+    options = ("workers=[1,20]", "only=[random]", "seeds=1", "handling_ms=20", "rounds=2", "regret=5")
+    code, output = command("bench", "scaling", f"table={table}", *options)
+    assert code == 0, output
+    lines = [line.split() for line in output.splitlines() if line.split()[:1] == ["random"]]
+    assert [int(line[1]) for line in lines] == [1, 20]
+    assert all(99 < float(line[2].rstrip("%")) <= 100 for line in lines)
 
 
 def test_a_missing_table_is_said():

@@ -6,6 +6,7 @@ from raynas.bench.oneshot import arcs, oneshot
 from raynas.bench.overhead import overhead
 from raynas.bench.proxies import proxy_ranks
 from raynas.bench.quality import quality
+from raynas.bench.scaling import scaling
 from raynas.bench.searchers import searchers, strategies
 from raynas.bench.stopping import stopping
 from raynas.bench.training import training
@@ -16,6 +17,7 @@ BENCHES: dict[str, Callable[..., None]] = {
     "searchers": searchers,
     "strategies": strategies,
     "quality": quality,
+    "scaling": scaling,
     "stopping": stopping,
     "proxies": proxy_ranks,
     "oneshot": oneshot,

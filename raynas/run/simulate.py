@@ -1,6 +1,7 @@
 """A search on a table, in simulated time: the same searchers and schedulers, any number of workers, no Ray and no training."""
 
 import heapq
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,10 +46,37 @@ class Simulation:
         return max(done, key=lambda trial: (trial.fitness, -trial.number)) if done else None
 
 
+@dataclass
+class Driver:
+    """The one process that all results go through, one after the other. A result, with the step or the start that follows
+    it, costs `handling_s` and the CPU time that searcher and scheduler really take to decide; a worker waits until it is
+    served. `busy_s` is its work so far, `free` the simulated second at which it is done with it."""
+
+    handling_s: float = 0.0
+    busy_s: float = 0.0
+    free: float = 0.0
+    _began: float = 0.0
+    _since: float = 0.0
+
+    def begin(self, now: float) -> float:
+        """The simulated second at which it turns to what came in at `now`."""
+        self._began, self._since = max(now, self.free), time.process_time()
+        self.free = self._began
+        return self._began
+
+    def handled(self) -> float:
+        """The simulated second at which what it turned to is dealt with."""
+        self.free += time.process_time() - self._since + self.handling_s
+        self.busy_s += self.free - self._began
+        self._began, self._since = self.free, time.process_time()
+        return self.free
+
+
 class Simulator:
     """Workers take a trial each from the searcher as soon as they are free; a trial reports when its recorded seconds have
     passed. Twins are answered at once and free, as in a real search, unless `merge` is false: then every config is
-    trained anew. With a scheduler that pauses trials all `trials` are asked for at the start and take turns."""
+    trained anew. With a scheduler that pauses trials all `trials` are asked for at the start and take turns. Deciding takes
+    no time unless there is a `driver`. The search ends when a trial reaches `enough`, where that is given."""
 
     def __init__(
         self,
@@ -63,7 +91,10 @@ class Simulator:
         seconds: float | None = None,
         epochs: int | None = None,
         merge: bool = True,
+        driver: Driver | None = None,
+        enough: float = float("inf"),
     ):
+        self.driver, self.enough, self.asked_s = driver, enough, 0.0  # the last: when the last trial was asked for
         self.table, self.space, self.searcher, self.objective = table, space, searcher, objective
         self.rules: ByNumber | None = scheduler if isinstance(scheduler, ByNumber) else None
         self.turns: Turns | None = None
@@ -84,14 +115,22 @@ class Simulator:
         if self.turns is not None:
             while (trial := self._ask()) is not None:
                 self.turns.add(trial.number)
+        self._turn_to(0.0)
         self._fill()
         while self.events:
-            self.now, number = heapq.heappop(self.events)
-            if self.seconds is not None and self.now > self.seconds:
+            now, number = heapq.heappop(self.events)
+            if self.seconds is not None and now > self.seconds:
                 break
-            self._hear(self.found.trials[number])
+            self._turn_to(now)
+            trial = self.found.trials[number]
+            self._hear(trial)
+            if trial.state == "done" and trial.fitness is not None and trial.fitness >= self.enough:
+                break
             self._fill()
         return self.found
+
+    def _turn_to(self, now: float) -> None:
+        self.now = now if self.driver is None else self.driver.begin(now)
 
     def _fill(self) -> None:
         """Give work to every free worker."""
@@ -133,6 +172,10 @@ class Simulator:
 
     def _go_on(self, trial: Trial) -> None:
         """Let a trial train on to its next report."""
+        if self.driver is not None:
+            self.now = self.driver.handled()
+        if not trial.curve:
+            self.asked_s = self.now
         reports, place = self.reports[trial.number], len(trial.curve)
         before = reports[place - 1]["simulated_s"] if place else 0.0
         heapq.heappush(self.events, (self.now + reports[place]["simulated_s"] - before, trial.number))
