@@ -8,11 +8,13 @@ import pytest
 from test_cli import raynas as command
 from test_tabular import real
 
-from raynas.bench.quality import CONTESTANTS, Searched, _at, _padded, p_value, search_once
+from raynas.bench.quality import CONTESTANTS, Searched, _at, _figure, _padded, _protocol, _regrets, p_value, search_once
 from raynas.bench.scaling import busy
 from raynas.bench.searchers import difference
 from raynas.bench.stopping import STOPS, _ratios
 from raynas.run.simulate import Driver, Simulator, plan_simulation
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_p_values_are_those_of_the_normal_distribution():
@@ -46,6 +48,34 @@ def test_contestants_search_the_real_table(name):
     assert found.cells == (found.seconds <= 900).sum() < 20
     assert len(found.finals) == 6
     assert 50 < found.finals[1] < 94.38
+
+
+def test_the_tables_and_the_picture_of_quality_are_of_the_searches():
+    """Two seeds each: the best cell has 10 %; random ends at 3 and 5, the other finds it after 2 and 4 cells."""
+    seconds, finals = np.arange(1.0, 21.0) * 1000, (91.0, 94.0) * 3
+    others = (90.0, 93.0) * 3
+    searches = {
+        "random": [Searched(np.linspace(0.01, top, 20), seconds, final, 12) for top, final in ((0.03, finals), (0.05, others))],
+        "good": [Searched(np.where(np.arange(20) < place, 0.0, 0.1), seconds, finals, 12) for place in (1, 3)],
+    }  # fmt: skip
+    made = _protocol(searches)
+    shown = dict(
+        zip(made.columns[0]._cells, zip(*(column._cells for column in made.columns[1:]), strict=True), strict=True)
+    )
+    assert shown["random, published"][1] == "90.93 ± 0.36, 93.70 ± 0.36"
+    assert shown["random"] == ("12", *["90.50 ± 0.71, 93.50 ± 0.71"] * 3)
+    made = _regrets(searches, optimum=0.1, queries=20)
+    found = {column.header: column._cells for column in made.columns}
+    assert found["best found"] == ["0%", "100%"]
+    assert found["after"] == ["> 20", "3"]
+    assert found["10 cells"][1] == "0.00 ± 0.00"
+    assert found["12,000 s"][1] == "0.00 ± 0.00"
+    assert float(found["p at 20"][1]) < 0.01
+    figure = _figure(searches, optimum=0.1, queries=20)
+    curves = {trace.name: trace for trace in figure.data if trace.name and trace.showlegend}
+    assert set(curves) == set(searches)
+    assert curves["random"].y[-1] == pytest.approx(100 * (0.1 - 0.04))
+    assert len(figure.data) == 2 * 2 * len(searches)  # a curve and its band, against cells and against seconds
 
 
 def test_early_stopping_is_measured_on_the_real_curves():

@@ -5,6 +5,7 @@ import pytest
 from raynas.models import cost
 from raynas.objectives import parse_limit
 from raynas.rng import stream
+from raynas.run import feasible
 from raynas.run.feasible import SAMPLES, examine
 from raynas.space import read
 from raynas.space.genome import parse
@@ -60,7 +61,9 @@ def test_a_limit_that_only_the_smallest_network_meets_is_no_error():
         (SIMPLE, real, "params <= 1_000", "the smallest params found is 19,514"),
     ],
 )  # fmt: skip
-def test_a_limit_that_nothing_meets_is_said_with_the_best_that_there_is(space, costs, limit, said):
+def test_a_limit_that_nothing_meets_is_said_with_the_best_that_there_is(space, costs, limit, said, monkeypatch):
+    if costs is real:
+        monkeypatch.setattr(feasible, "SAMPLES", 20)  # each is a network on the meta device
     with pytest.raises(InputError) as caught:
         examine(space, costs, (parse_limit(limit),))
     assert said in str(caught.value)

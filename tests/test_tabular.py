@@ -46,6 +46,7 @@ def cell_table(folder, **changes):
     return f"tabular:{path}#cifar10"
 
 
+CELLS = kinds.levels(Cell(nodes=4, operations=["skip_connect", "nor_conv_3x3"]))[:15]
 SPACE = {
     "model": "nas_bench_201",
     "architecture": {"cell": {"nodes": 4, "operations": ["skip_connect", "nor_conv_3x3"]}},
@@ -118,6 +119,7 @@ def test_a_config_outside_the_table_is_said(tmp_path):
     [
         ({"space": {"lr": {"uniform": [0, 1]}}}, "is asked by architecture; the config has no architecture"),
         ({"space": {"architecture": {"cell": {"nodes": 3}}}}, "has no row for architecture="),
+        ({"space": {"architecture": {"choice": [*CELLS, "|none~0|"]}}}, "has no row for architecture='|none~0|'"),
         ({"hyperparameters": {"lr": 0.1}}, "does not know the parameter 'lr'; it has model, architecture"),
         ({"training": {"epochs": 5}}, "report first at epoch 12; training.epochs=5 is before that"),
         ({"objective": "val_acuracy"}, "unknown metric of the table 'val_acuracy'. Did you mean 'val_accuracy'?"),
@@ -313,6 +315,42 @@ def test_a_finished_experiment_is_a_table(finished):
     assert table.find(near) == int(np.argmin(distances))
 
 
+def test_a_simulation_of_an_experiment_has_as_many_trials(finished):
+    results = Results(finished / "night" / "store.db")
+    results.experiment["spec"]["budget"] = {"trials": 31, "wall_time_s": None, "gpu_hours": None}
+    assert plan_simulation({}, results).experiment.budget.trials == 31
+    assert plan_simulation({"budget": {"trials": 7}}, results).experiment.budget.trials == 7
+    results.experiment["spec"]["budget"] = {"trials": None, "wall_time_s": None, "gpu_hours": 1.0}
+    assert plan_simulation({}, results).experiment.budget.trials == len(recorded(results))
+
+
+def test_trials_need_not_have_reported_at_the_same_epochs(tmp_path):
+    ledger = open_ledger(tmp_path, trials=4, search="random")
+    for epochs in ((1, 2, 3), (2, 4), (1,), (2, 4)):
+        trial = ledger.next()
+        for epoch in epochs:
+            ledger.hear(trial.number, 1, epoch, {"score": 1.0 * epoch}, 1.0 * epoch, 0.5)
+        ledger.end(trial.number, 1, "done")
+    ledger.close()
+    table = recorded(Results(tmp_path / "store.db"))
+    reported = [
+        [(report["epoch"], report["simulated_s"], report["score"]) for report in table.reports(row)] for row in range(4)
+    ]
+    assert reported[0] == [(1, 0.5, 1.0), (2, 1.0, 2.0), (3, 1.5, 3.0)]
+    assert reported[1] == reported[3] == [(2, 0.5, 2.0), (4, 1.0, 4.0)]
+    assert reported[2] == [(1, 0.5, 1.0)]
+    space = read(table.parameters)
+    for epochs, said in ((4, None), (1, "has no report up to epoch 1")):
+        made = Simulator(
+            table, space, SEARCHERS["random"](space, 0), OBJECTIVES["metric"](metric="score"), trials=20, epochs=epochs
+        )
+        if said is None:
+            assert {trial.epoch for trial in made.run().trials} <= {1, 3, 4}
+        else:
+            with pytest.raises(InputError, match=said):
+                made.run()
+
+
 def test_the_command_compares_searchers_on_an_experiment(finished):
     code, output = command("simulate", "night", "--search", "random", "--search", "genetic", "--workers", "1", "--workers", "4", "--trials", "10", "--seeds", "3", "search.population=4", home=finished)  # fmt: skip
     assert code == 0
@@ -327,6 +365,7 @@ def test_the_command_compares_searchers_on_an_experiment(finished):
         (["--data", "fashion_mnist"], "name a table"),
         (["--data", "tabular:no.npz"], "cannot read the table 'no.npz'"),
         (["night", "--trials", "4", "--workers", "5"], "5 workers are more than 4 trials"),
+        (["night", "budget.gpu_hours=1"], "it has no GPUs to count hours of"),
         (["night", "--search", "genetc"], "Did you mean 'genetic'"),
         (["night", "--stop", "pbt", "--trials", "4"], "pbt changes hyperparameters while trials train"),
         (["night", "--search", "random", "--search", "genetic", "search.populaton=4"], "Did you mean 'population'"),

@@ -26,6 +26,8 @@ from raynas.tables import InputError
 
 REAL = Path(os.environ.get("RAYNAS_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # -- proxies -------------------------------------------------------------------------------------------------------
 
 

@@ -49,6 +49,7 @@ CONTESTANTS: dict[str, Contestant] = {
     "ENAS": Contestant({"name": "enas"}),
     "genetic, steady": Contestant({"name": "genetic", **SMALL}),
     "genetic, generational": Contestant({"name": "genetic", "manner": "generational", **SMALL}),
+    "Optuna TPE": Contestant({"name": "optuna"}),
     "local search": Contestant({"name": "local-search"}),
     "BANANAS": Contestant({"name": "bananas"}),
     "regularized evolution, naswot": Contestant({"name": "regularized-evolution", **SMALL}, proxy="naswot"),

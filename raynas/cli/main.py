@@ -304,7 +304,10 @@ def doctor(home: Home = None, data_dir: DataDir = None) -> None:
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(help="overhead, training, searchers or quality.")],
+    what: Annotated[
+        str,
+        typer.Argument(help="overhead, training, searchers, strategies, quality, stopping, proxies, oneshot or arcs."),
+    ],
     arguments: Annotated[list[str] | None, typer.Argument(help="Options as key=value, e.g. trials=200.")] = None,
     data_dir: DataDir = None,
 ) -> None:

@@ -38,13 +38,15 @@ class Table:
         return len(self.seconds)
 
     def reports(self, row: int, most: int | None = None) -> list[dict[str, Any]]:
-        """What a trial of this row reports, up to `most` epochs: `epoch`, `simulated_s` since its start, metrics. A row
-        ends where its record does (NaN seconds); NaN metrics are a training that diverged."""
+        """What a trial of this row reports, up to `most` epochs: `epoch`, `simulated_s` since its start, metrics. NaN
+        seconds are no report: not every row has all epochs. NaN metrics are a training that diverged."""
         found = []
         for place, epoch in enumerate(self.epochs):
             seconds = self.seconds[row, place]
-            if (most is not None and epoch > most) or np.isnan(seconds):
+            if most is not None and epoch > most:
                 break
+            if np.isnan(seconds):
+                continue
             values = {name: float(column[row, place]) for name, column in self.metrics.items()}
             found.append({"epoch": epoch, "simulated_s": float(seconds), **values})
         return found

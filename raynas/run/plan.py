@@ -29,6 +29,7 @@ from raynas.train.own import OwnTraining, check_function
 from raynas.train.recipe import Recipe, recipe_for
 
 Function = Callable[..., Any]
+ROWS = 100  # configs that are looked up in a table before a search of it
 RUN = "run"  # the parameter that tells supernet searches of equal settings apart
 
 
@@ -238,8 +239,8 @@ def with_epochs(experiment: Experiment, table: Table) -> Experiment:
 
 
 def check_table(table: Table, space: Space) -> None:
-    """Some configs of the space must have a row, and be told apart by nothing else."""
-    for number in range(3):
+    """Configs of the space must have a row, and be told apart by nothing else."""
+    for number in range(ROWS):
         table.find(space.sample(stream(0, number)))
     for name in space.parameters:
         if name not in table.parameters:

@@ -42,7 +42,7 @@ def recorded(results: Results) -> Table:
         find=find,
         epochs=tuple(int(epoch) for epoch in epochs),
         metrics=metrics,
-        seconds=np.cumsum(seconds, axis=1),
+        seconds=np.where(np.isnan(seconds), np.nan, np.nancumsum(seconds, axis=1)),
         parameters=space.spec(),
         costs=costs,
     )

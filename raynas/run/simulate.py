@@ -160,7 +160,10 @@ class Simulator:
             if twin is trial:
                 self.trained, self.repeats = self.trained + 1, 0
                 trial.state, trial.cost = "running", self.table.cost(row)
-                self.reports[trial.number] = self.table.reports(row, self.epochs)
+                reports = self.table.reports(row, self.epochs)
+                if not reports:
+                    raise InputError(f"row {row} of '{self.table.name}' has no report up to epoch {self.epochs}")
+                self.reports[trial.number] = reports
                 return trial
             self.repeats += 1
             trial.duplicate_of = twin.number
@@ -248,8 +251,8 @@ def simulated(plan: Plan, seed: int, workers: int, merge: bool = True, searcher:
 
 
 def plan_simulation(spec: dict[str, Any], results: Results | None = None) -> Plan:
-    """A plan on a table: that of `data: tabular:…`, or the trials of a finished experiment, whose objective, space and
-    epochs are those of the simulation unless said otherwise."""
+    """A plan on a table: that of `data: tabular:…`, or the trials of a finished experiment, whose objective, space,
+    epochs and number of trials are those of the simulation unless said otherwise."""
     if results is None:
         if not is_tabular(spec.get("data")):
             raise InputError(
@@ -260,8 +263,14 @@ def plan_simulation(spec: dict[str, Any], results: Results | None = None) -> Pla
     else:
         table = recorded(results)
         stored = results.experiment["spec"]
-        spec = {"objective": stored["objective"], **spec, "space": "table", "data": f"tabular:{results.name}"}
-    return make_plan(check(Experiment, spec, "simulation"), table=table)
+        trials = stored.get("budget", {}).get("trials") or len(table)  # others were bounded by time
+        own = {"objective": stored["objective"], "budget": {"trials": trials}}
+        spec = {**own, **spec, "space": "table", "data": f"tabular:{results.name}"}
+    plan = make_plan(check(Experiment, spec, "simulation"), table=table)
+    budget = plan.experiment.budget
+    if budget.trials is None and budget.wall_time_s is None:
+        raise InputError("a simulation ends by budget.trials or budget.wall_time_s: it has no GPUs to count hours of")
+    return plan
 
 
 @dataclass(frozen=True)
