@@ -140,6 +140,7 @@ def resume(
     data: Any = None,
     overrides: list[str] | None = None,
     trials: int | None = None,
+    track: list[str] | None = None,
     home: str | Path | None = None,
     data_dir: str | Path | None = None,
     address: str | None = None,
@@ -147,7 +148,7 @@ def resume(
 ) -> Results:
     """Go on with an experiment where its store says it was; `trials` (or `budget.…` and `resources.…` overrides) extend it.
 
-    `trainable` and `data` are needed again only where the search was given a function that cannot be imported, or arrays.
+    `track` replaces who else hears, and tells them what they missed; `trainable` and `data` are needed again only where the search was given a function that cannot be imported, or arrays.
     """
     results = open_results(name, home)
     store = Store.open(results.path)
@@ -155,11 +156,12 @@ def resume(
     store.close()
     assignments = [*(overrides or []), *([] if trials is None else [f"budget.trials={trials}"])]
     for assignment in assignments:
-        if not assignment.startswith(("budget.", "resources.", "keep=")):
+        if not assignment.startswith(("budget.", "resources.", "keep=", "track=")):
             raise InputError(
-                f"resume can change budget.…, resources.… and keep, got '{assignment}'; start a new search for the rest"
+                f"resume can change budget.…, resources.…, keep and track, got '{assignment}'; start a new search for the rest"
             )
-    experiment = check(Experiment, override(row["spec"], assignments), "experiment")
+    spec = {**row["spec"], **({} if track is None else {"track": track})}
+    experiment = check(Experiment, override(spec, assignments), "experiment")
     if experiment.data == "(arrays)" and data is None:
         raise InputError(
             f"'{name}' was searched on arrays: resume it from Python, raynas.resume(name, data=(images, labels))"
