@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, Track, errors_at_the_door
+from raynas.cli.reproduce import reproduce
 from raynas.cli.simulate import simulate
 from raynas.tables import InputError
 
@@ -122,8 +123,16 @@ def resume(
     with errors_at_the_door():
         from raynas.run.launch import resume as go_on
 
-        given = {"overrides": overrides, "trials": trials, "track": track or None}
-        _closing(go_on(name, **given, home=home, data_dir=data_dir, address=address))
+        results = go_on(
+            name,
+            overrides=overrides,
+            trials=trials,
+            track=track or None,
+            home=home,
+            data_dir=data_dir,
+            address=address,
+        )
+        _closing(results)
 
 
 def _closing(results: Any) -> None:
@@ -212,6 +221,7 @@ def plot(
 
 
 app.command()(simulate)
+app.command()(reproduce)
 
 
 def _modes(text: str | None) -> dict[str, str] | None:

@@ -100,7 +100,7 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
         view = _view(ledger, plan.most_epochs, folder.name, progress)
         stack.enter_context(_ctrl_c(ledger))
         try:
-            _tune(plan, ledger, scheduler, view, out)
+            tune_all(plan, ledger, scheduler, view, out)
         except Exception:
             if store.broken is None:
                 raise  # otherwise what Tune made of it is beside the point
@@ -118,7 +118,7 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
     return Results(folder / STORE)
 
 
-def _tune(plan: Plan, ledger: Ledger, scheduler: Any, view: View, out: int) -> None:
+def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, out: int) -> None:
     """Hand the ledger to Ray Tune."""
     from ray import tune
 

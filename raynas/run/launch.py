@@ -18,7 +18,7 @@ from raynas.settings import check, override
 from raynas.tables import InputError
 
 
-def _data_row(plan: Plan) -> dict[str, Any] | None:
+def data_row(plan: Plan) -> dict[str, Any] | None:
     if plan.table is not None:
         return {"name": plan.table.name, "digest": plan.table.digest}
     if plan.dataset is None:
@@ -126,7 +126,7 @@ def launch(
         row = {
             "spec": spec_of(plan),
             "seed": experiment.seed,
-            "data": _data_row(plan),
+            "data": data_row(plan),
             "fingerprints": fingerprints(plan.function),
         }
         folder, _ = claim(name, plan, row, home_of(home_dir))
@@ -172,7 +172,7 @@ def resume(
         )
     plan = make_plan(experiment, function=trainable, arrays=data, data_dir=data_dir)
     stored = (row["data"] or {}).get("digest")
-    found = (_data_row(plan) or {}).get("digest")
+    found = (data_row(plan) or {}).get("digest")
     if stored != found:
         raise InputError(f"the data of '{name}' has changed since it was searched (sha256 {stored} then, {found} now)")
     return drive(plan, results.folder, address, progress, spec_of(plan))

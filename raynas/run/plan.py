@@ -300,7 +300,12 @@ def spec_of(plan: Plan) -> dict[str, Any]:
     spec = plan.experiment.model_dump(mode="json")
     if plan.architectures is not None:
         spec["oneshot"] = {**spec["oneshot"], "space": plan.architectures.spec()}
-    return {**spec, "space": plan.space.spec(), "hyperparameters": {}, "track": without_passwords(plan.experiment.track)}
+    return {
+        **spec,
+        "space": plan.space.spec(),
+        "hyperparameters": {},
+        "track": without_passwords(plan.experiment.track),
+    }
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -69,7 +69,9 @@ class Through:
         self.callback.log_trial_start(run)
 
     def hear(self, trial: Trial, epoch: int, fitness: float, metrics: dict[str, Any]) -> None:
-        said = {self.spelled(name): value for name, value in metrics.items() if name != "timesteps_total"}  # it would be the step
+        said = {
+            self.spelled(name): value for name, value in metrics.items() if name != "timesteps_total"
+        }  # it would be the step
         result = {**trial.cost, **said, "fitness": fitness, "training_iteration": epoch}
         self.callback.log_trial_result(epoch, self.runs[trial.number], result)
 

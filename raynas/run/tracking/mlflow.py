@@ -37,11 +37,13 @@ class Mlflow(Through):
         return re.sub(r"[^\w\-. /:]", "_", name, flags=re.ASCII)
 
     def missing(self, record: Mapping[int, Trial]) -> set[int]:
-        found = self.client.get_experiment_by_name(self.name)
         kept, token = set[int](), None
         while True:
             page = self.client.search_runs(
-                [found.experiment_id], f"tags.{SEARCH} = '{self.key}'", max_results=PAGE, page_token=token
+                [self.callback.mlflow_util.experiment_id],
+                f"tags.{SEARCH} = '{self.key}'",
+                max_results=PAGE,
+                page_token=token,
             )
             for run in page:
                 number = int(run.data.tags["trial_name"])
