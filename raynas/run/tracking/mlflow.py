@@ -1,5 +1,7 @@
 """MLflow: one run a trial, in the MLflow experiment of the search's name."""
 
+import logging
+import os
 import re
 from collections.abc import Mapping
 
@@ -20,7 +22,8 @@ PAGE = 1000
 
 def check(uri: str) -> None:
     """Raise whatever MLflow does when nothing answers at `uri`."""
-    with environment(IMPATIENT):
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # how it sets up a database is not the user's concern
+    with environment({name: value for name, value in IMPATIENT.items() if name not in os.environ}):
         mlflow.MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
 
 
