@@ -161,9 +161,9 @@ def refusals(home):
 
 
 def test_what_was_not_trained_cannot_be_trained_again(home):
-    number = numbers(home, "steps", "x == 0")[0]
-    changed(home, "steps", ("UPDATE trials SET state = 'refused', error = 'params is 9' WHERE number = ?", [number]))
-    for name, number, said in (*refusals(home), ("copy", number, "not trained, a limit refused it: params is 9")):
+    first = numbers(home, "steps", "x == 0")[0]
+    changed(home, "steps", ("UPDATE trials SET state = 'refused', error = 'params is 9' WHERE number = ?", [first]))
+    for name, number, said in (*refusals(home), ("copy", first, "not trained, a limit refused it: params is 9")):
         with pytest.raises(InputError, match=said):
             raynas.reproduce(name, number, home=home)
         code, printed = run("reproduce", name, "--trial", number, home=home)
