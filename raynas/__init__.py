@@ -12,12 +12,26 @@ if TYPE_CHECKING:
     from raynas.run.experiment import Experiment
     from raynas.run.folders import open_results as open
     from raynas.run.launch import resume, search
+    from raynas.run.reproduce import reproduce
     from raynas.run.verify import verify
     from raynas.run.winner import trained_model as model
     from raynas.space import Cell, Genome, Space
 
 __version__ = "0.1.0"
-__all__ = ["Cell", "Experiment", "Genome", "Results", "Space", "derive", "model", "open", "resume", "search", "verify"]
+__all__ = [
+    "Cell",
+    "Experiment",
+    "Genome",
+    "Results",
+    "Space",
+    "derive",
+    "model",
+    "open",
+    "reproduce",
+    "resume",
+    "search",
+    "verify",
+]
 
 _HOMES = {
     "Cell": "raynas.space:Cell",
@@ -28,6 +42,7 @@ _HOMES = {
     "derive": "raynas.run.derive:derive",
     "model": "raynas.run.winner:trained_model",
     "open": "raynas.run.folders:open_results",
+    "reproduce": "raynas.run.reproduce:reproduce",
     "resume": "raynas.run.launch:resume",
     "search": "raynas.run.launch:search",
     "verify": "raynas.run.verify:verify",

@@ -86,3 +86,24 @@ def wrong_metric(config):
 
 def plain(config):
     return {"score": 1.0}
+
+
+def dies_midway(config, checkpoint):
+    """Four epochs through a checkpoint; its process is killed after the second, once."""
+    state, mark = checkpoint / "epoch", Path(config["marks"]) / str(config["x"])
+    for epoch in range(int(state.read_text()) + 1 if state.exists() else 1, 5):
+        if epoch == 3 and not mark.exists():
+            mark.write_text("")
+            os.kill(os.getpid(), signal.SIGKILL)
+        state.write_text(str(epoch))
+        yield {"epoch": epoch, "score": config["x"] * epoch, "took_s": time.time()}
+
+
+def steps(config):
+    """Up to three epochs by whole numbers x: 1 fails at once, 2 fails after two epochs, 3 reports odd values."""
+    x = config["x"]
+    for epoch in range(1, 4):
+        if x == 1 or (x == 2 and epoch == 3):
+            raise RuntimeError(f"no {x}")
+        odd = {"top@5": 0.5, "note": "a word", "parts": {"a": 1.0}, "nothing": None, "timesteps_total": 99}
+        yield {"score": x - 1 / epoch, "took_s": time.time()} | (odd if x == 3 else {})

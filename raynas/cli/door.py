@@ -18,6 +18,10 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings as key=value, e.g. budget.trials=40 training.lr=1e-3.")
 ]
 
+Track = Annotated[
+    list[str] | None,
+    typer.Option("--track", help="Who else hears: mlflow:URI, tensorboard:DIR, wandb:PROJECT, optuna:URL; repeatable."),
+]
 Metrics = Annotated[
     str | None, typer.Option(help="What the Pareto front is of: val_accuracy=max,params=min [the objective's].")
 ]

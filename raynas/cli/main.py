@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, errors_at_the_door
+from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, Track, errors_at_the_door
+from raynas.cli.reproduce import reproduce
 from raynas.cli.simulate import simulate
 from raynas.tables import InputError
 
@@ -41,6 +42,7 @@ def search(
         str | None, typer.Option(help="The experiment's name [made from space, data and searcher].")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="An experiment as a YAML file.")] = None,
+    track: Track = None,
     home: Home = None,
     data_dir: DataDir = None,
     address: Address = None,
@@ -62,6 +64,7 @@ def search(
             "stop": stop,
             "objective": objective,
             "trainable": trainable,
+            "track": track or None,
         }
         spec |= {key: value for key, value in given.items() if value is not None}
         typed = {
@@ -111,6 +114,7 @@ def resume(
     name: Annotated[str, typer.Argument(help="The experiment.")],
     overrides: Overrides = None,
     trials: Annotated[int | None, typer.Option(help="Extend the search to this many trials.")] = None,
+    track: Track = None,
     home: Home = None,
     data_dir: DataDir = None,
     address: Address = None,
@@ -119,7 +123,16 @@ def resume(
     with errors_at_the_door():
         from raynas.run.launch import resume as go_on
 
-        _closing(go_on(name, overrides=overrides, trials=trials, home=home, data_dir=data_dir, address=address))
+        results = go_on(
+            name,
+            overrides=overrides,
+            trials=trials,
+            track=track or None,
+            home=home,
+            data_dir=data_dir,
+            address=address,
+        )
+        _closing(results)
 
 
 def _closing(results: Any) -> None:
@@ -208,6 +221,7 @@ def plot(
 
 
 app.command()(simulate)
+app.command()(reproduce)
 
 
 def _modes(text: str | None) -> dict[str, str] | None:

@@ -18,6 +18,7 @@ from raynas.run.folders import STORE, locked
 from raynas.run.ledger import INTERRUPTED, Ledger
 from raynas.run.plan import Plan
 from raynas.run.progress import Lines, Live, Silent, View
+from raynas.run.tracking import open_trackers
 
 
 class SearchFailed(RuntimeError):
@@ -79,10 +80,12 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
             plan.most_epochs,
             plan.limits,
             plan.objective.scores,
+            open_trackers(experiment.track, folder.name, store.experiment()["created"], folder, plan),
         )
         for leftover in folder.glob("tune-*"):  # of a driver that was killed
             shutil.rmtree(leftover, ignore_errors=True)
         history = ledger.replay()
+        ledger.audience.replay(history)
         if ledger.changed and experiment.stop["name"] != "pbt":  # which changes configs itself
             print(
                 "note: the searcher proposes other configs than on record (another version?); those on record count",
@@ -97,7 +100,7 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
         view = _view(ledger, plan.most_epochs, folder.name, progress)
         stack.enter_context(_ctrl_c(ledger))
         try:
-            _tune(plan, ledger, scheduler, view, out)
+            tune_all(plan, ledger, scheduler, view, out)
         except Exception:
             if store.broken is None:
                 raise  # otherwise what Tune made of it is beside the point
@@ -115,7 +118,7 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
     return Results(folder / STORE)
 
 
-def _tune(plan: Plan, ledger: Ledger, scheduler: Any, view: View, out: int) -> None:
+def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, out: int) -> None:
     """Hand the ledger to Ray Tune."""
     from ray import tune
 

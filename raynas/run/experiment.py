@@ -81,6 +81,7 @@ class Experiment(Settings):
     budget: Budget = Budget(trials=20)
     resources: Resources = Resources()
     keep: Annotated[int, Field(ge=0)] = 3  # how many of the best keep their weights
+    track: list[str] = []  # who else hears, e.g. "mlflow:sqlite:///mlflow.db"; no part of what the search is
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @model_validator(mode="before")
@@ -115,7 +116,7 @@ class Experiment(Settings):
             return {"fitness": "metric", "metric": value}
         return _named(value, "objective", "fitness")
 
-    @field_validator("limits", mode="before")
+    @field_validator("limits", "track", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value

@@ -88,7 +88,7 @@ def _claim_named(name: str, row: dict[str, Any], home_dir: Path) -> tuple[Path, 
     store = Store.open(folder / STORE)
     there = store.experiment()
     store.close()
-    different = differences(_filled(there["spec"]), row["spec"])
+    different = differences({**_filled(there["spec"]), "track": row["spec"].get("track")}, row["spec"])
     if (there["data"] or {}).get("digest") != (row["data"] or {}).get("digest"):
         different.append("the data itself")
     if different:

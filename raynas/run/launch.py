@@ -18,7 +18,7 @@ from raynas.settings import check, override
 from raynas.tables import InputError
 
 
-def _data_row(plan: Plan) -> dict[str, Any] | None:
+def data_row(plan: Plan) -> dict[str, Any] | None:
     if plan.table is not None:
         return {"name": plan.table.name, "digest": plan.table.digest}
     if plan.dataset is None:
@@ -126,7 +126,7 @@ def launch(
         row = {
             "spec": spec_of(plan),
             "seed": experiment.seed,
-            "data": _data_row(plan),
+            "data": data_row(plan),
             "fingerprints": fingerprints(plan.function),
         }
         folder, _ = claim(name, plan, row, home_of(home_dir))
@@ -140,6 +140,7 @@ def resume(
     data: Any = None,
     overrides: list[str] | None = None,
     trials: int | None = None,
+    track: list[str] | None = None,
     home: str | Path | None = None,
     data_dir: str | Path | None = None,
     address: str | None = None,
@@ -147,7 +148,7 @@ def resume(
 ) -> Results:
     """Go on with an experiment where its store says it was; `trials` (or `budget.…` and `resources.…` overrides) extend it.
 
-    `trainable` and `data` are needed again only where the search was given a function that cannot be imported, or arrays.
+    `track` replaces who else hears, and tells them what they missed; `trainable` and `data` are needed again only where the search was given a function that cannot be imported, or arrays.
     """
     results = open_results(name, home)
     store = Store.open(results.path)
@@ -155,11 +156,12 @@ def resume(
     store.close()
     assignments = [*(overrides or []), *([] if trials is None else [f"budget.trials={trials}"])]
     for assignment in assignments:
-        if not assignment.startswith(("budget.", "resources.", "keep=")):
+        if not assignment.startswith(("budget.", "resources.", "keep=", "track=")):
             raise InputError(
-                f"resume can change budget.…, resources.… and keep, got '{assignment}'; start a new search for the rest"
+                f"resume can change budget.…, resources.…, keep and track, got '{assignment}'; start a new search for the rest"
             )
-    experiment = check(Experiment, override(row["spec"], assignments), "experiment")
+    spec = {**row["spec"], **({} if track is None else {"track": track})}
+    experiment = check(Experiment, override(spec, assignments), "experiment")
     if experiment.data == "(arrays)" and data is None:
         raise InputError(
             f"'{name}' was searched on arrays: resume it from Python, raynas.resume(name, data=(images, labels))"
@@ -170,7 +172,7 @@ def resume(
         )
     plan = make_plan(experiment, function=trainable, arrays=data, data_dir=data_dir)
     stored = (row["data"] or {}).get("digest")
-    found = (_data_row(plan) or {}).get("digest")
+    found = (data_row(plan) or {}).get("digest")
     if stored != found:
         raise InputError(f"the data of '{name}' has changed since it was searched (sha256 {stored} then, {found} now)")
     return drive(plan, results.folder, address, progress, spec_of(plan))

@@ -19,6 +19,7 @@ from raynas.rng import seed_at
 from raynas.run.experiment import Budget
 from raynas.run.failures import ALIKE, all_alike
 from raynas.run.ranking import Ranking
+from raynas.run.tracking import Audience
 from raynas.searchers import Searcher
 from raynas.space import Space
 
@@ -36,7 +37,8 @@ class Ledger:
     """The memory of one running experiment.
 
     `cost` maps a config to what its network costs, which `limits` may refuse; `scores` maps metrics and costs to the
-    goals of the objective; `resources` is what a trial gets; `keep` is how many of the best trials keep their weights.
+    goals of the objective; `resources` is what a trial gets; `keep` is how many of the best trials keep their weights;
+    `audience` hears of all trials but twins.
     """
 
     def __init__(
@@ -53,11 +55,13 @@ class Ledger:
         most_epochs: int | None = None,
         limits: tuple[Limit, ...] = (),
         scores: Callable[[dict[str, Any]], tuple[float, ...]] = lambda metrics: (),
+        audience: Audience | None = None,
     ):
         self.store, self.folder, self.space, self.searcher = store, folder, space, searcher
         self.budget, self.seed, self.resources, self.keep, self.cost = budget, seed, resources, keep, cost
         self.most_epochs = most_epochs  # of a trial, where that is known
         self.limits, self.scores = limits, scores
+        self.audience = audience or Audience({})
         self.trials: dict[int, Trial] = {}
         self.queue: deque[Trial] = deque()
         self.out: dict[int, Trial] = {}  # handed out, not ended
@@ -210,6 +214,7 @@ class Ledger:
             self.store.ask(trial, self.seq, self.resources, told=self.seq + 1)
             self.seq, self.refusals = self.seq + 1, self.refusals + 1
             self._hand_on(trial)
+            self.audience.end(trial)
             return None
         self.store.ask(trial, self.seq, self.resources)
         if twin is None:
@@ -239,6 +244,7 @@ class Ledger:
         self.first_start = self.first_start or time.monotonic()
         trial.state = "running"
         self.out[trial.number] = trial
+        self.audience.start(trial)
         return trial
 
     def checkpoint(self, trial: Trial) -> Path:
@@ -268,6 +274,7 @@ class Ledger:
         trial.curve.append((epoch, fitness))
         trial.metrics, trial.fitness = metrics, fitness
         self.seconds += seconds
+        self.audience.hear(trial, epoch, fitness, metrics)
         return True
 
     def reconfigure(self, number: int, config: dict[str, Any]) -> None:
@@ -293,6 +300,7 @@ class Ledger:
             self._fail(trial, ended, error)  # type: ignore[arg-type]
         del self.out[number]
         self._tell(trial)
+        self.audience.end(trial)
         for twin in self.twins.pop(number, []):
             self._tell(twin, trial)
         self._forget_failure(trial)
@@ -379,6 +387,7 @@ class Ledger:
 
     def close(self) -> None:
         """Write the session's end; trials that were out are queued for the next one."""
+        self.audience.close()
         if self.store.broken is not None:
             return
         for trial in self.out.values():

@@ -17,6 +17,7 @@ from raynas.run.experiment import Experiment, look_up_or_import, split_name
 from raynas.run.feasible import Feasible, examine
 from raynas.run.schedulers import SCHEDULERS, WAITING, Work, adjustable
 from raynas.run.third_party import ThirdParty
+from raynas.run.tracking import check_trackers, without_passwords
 from raynas.run.warm import warmed
 from raynas.searchers import SEARCHERS, Searcher
 from raynas.settings import construct
@@ -227,6 +228,7 @@ def make_plan(
         )
     if plan.waits and experiment.budget.trials is None:
         raise InputError(f"{experiment.stop['name']} needs budget.trials: its trials take turns")
+    check_trackers(experiment.track)
     return replace(plan, feasible=examine(space, plan.cost, plan.limits))
 
 
@@ -299,7 +301,12 @@ def spec_of(plan: Plan) -> dict[str, Any]:
     spec = plan.experiment.model_dump(mode="json")
     if plan.architectures is not None:
         spec["oneshot"] = {**spec["oneshot"], "space": plan.architectures.spec()}
-    return {**spec, "space": plan.space.spec(), "hyperparameters": {}}
+    return {
+        **spec,
+        "space": plan.space.spec(),
+        "hyperparameters": {},
+        "track": without_passwords(plan.experiment.track),
+    }
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -16,7 +16,7 @@ NEEDS = {"CmaEs": "cmaes", "GP": "scipy"}
 NEEDS_MORE = ("GridSampler", "PartialFixedSampler")  # raynas has X
 
 
-def _distribution(domain: Domain) -> Any:
+def distribution(domain: Domain) -> Any:
     """Optuna's distribution with the same values as a plain Ray domain."""
     from optuna import distributions
 
@@ -45,7 +45,7 @@ class Optuna:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.space, self.flat = space, space.flat()
-        self.distributions = {name: _distribution(domain) for name, domain in self.flat.items()}
+        self.distributions = {name: distribution(domain) for name, domain in self.flat.items()}
         chosen = _sampler(sampler, seed, sampler_options or {})
         self.study = optuna.create_study(direction="maximize", sampler=chosen)
         self.pending: dict[int, Any] = {}
@@ -73,14 +73,14 @@ class Optuna:
             return
         for epoch, fitness in trial.curve:
             mine.report(fitness, epoch)
-        state = _state(trial)
+        state = state_of(trial)
         self.study.tell(mine, trial.fitness if state == TrialState.COMPLETE else None, state)
 
     def _on_record(self, trial: Trial) -> Any:
         """A told trial as Optuna keeps it, made from its config."""
         from optuna.trial import TrialState, create_trial
 
-        state = _state(trial)
+        state = state_of(trial)
         return create_trial(
             state=state,
             value=trial.fitness if state == TrialState.COMPLETE else None,
@@ -90,7 +90,7 @@ class Optuna:
         )
 
 
-def _state(trial: Trial) -> Any:
+def state_of(trial: Trial) -> Any:
     """How a trial ended, in Optuna's words."""
     from optuna.trial import TrialState
 
