@@ -36,7 +36,7 @@ HOMES = {
     "torch": ("models", "searchers/enas.py", "data", "objectives", "oneshot", "train", "run", "bench", "cli/doctor.py"),
     "medmnist": ("data",),
     "torchvision": ("data", "bench"),
-    "plotly": ("results/plots.py", "bench"),
+    "plotly": ("results/plots", "bench"),
     "typer": ("cli",),
     "threadpoolctl": ("searchers/bananas.py",),
     "yaml": ("settings.py",),
