@@ -37,6 +37,7 @@ HOMES = {
     "medmnist": ("data",),
     "torchvision": ("data", "bench"),
     "plotly": ("results/plots", "bench"),
+    "kaleido": ("results/plots/files.py",),
     "typer": ("cli",),
     "threadpoolctl": ("searchers/bananas.py",),
     "yaml": ("settings.py",),
