@@ -162,3 +162,17 @@ def test_unknown_models_are_drawn_as_their_parameters_and_text_is_escaped():
 def test_an_architecture_that_does_not_read_says_so(config, said):
     with pytest.raises(InputError, match=said):
         draw(config)
+
+
+def test_no_line_leaves_its_sheet():
+    """Also the dotted arcs of `none`, where nothing else goes as high."""
+    drawn = draw(
+        {"model": "nas_bench_201", "architecture": "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"}
+    )
+    root = ElementTree.fromstring(drawn)
+    top = float(root.get("viewBox").split()[1])
+    for path in root.iter(f"{SVG}path"):
+        start, curve = path.get("d")[1:].split("C") if "C" in path.get("d") else (path.get("d"), "")
+        if curve:
+            reached = 0.25 * float(start.split()[1]) + 0.75 * float(curve.split()[1])
+            assert reached > top + 34  # below the title

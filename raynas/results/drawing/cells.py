@@ -27,6 +27,7 @@ def draw_cell(sheet: Sheet, config: Mapping[str, Any]) -> None:
     for source, node, name in edges:
         below = (source, node) in span_down
         reach = _height({(source, node)}) * (-1 if below else 1)
+        sheet.reach(0, middle - reach)
         tops = ((RADIUS + source * step, middle), (RADIUS + node * step, middle))
         if name == ZERO:
             sheet.path(_arc(*tops, reach), FAINT, 1, "2 5", 0.6)

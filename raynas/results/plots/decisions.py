@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from raynas.results.drawing.sheet import spoken
 from raynas.results.plots import style
 from raynas.results.plots.style import BLUE, GREY, ORANGE, Metrics
 from raynas.space import kinds, read
@@ -18,11 +19,11 @@ BARS = 15
 NOT_THERE = "not there"
 
 
-def _decisions(results: Any, numbers: list[int]) -> dict[str, tuple[Any, list[Any]]]:
+def _decisions(results: Any, trials: pd.DataFrame) -> dict[str, tuple[Any, list[Any]]]:
     """By name: the domain of each decision (an architecture's genes, the hyperparameters) and the trials' values; None where
     a gene means nothing in a network."""
     space = read(results.experiment["spec"]["space"])
-    configs = [results.config(number) for number in numbers]
+    configs = trials[list(space.domains)].to_dict("records")
     found: dict[str, tuple[Any, list[Any]]] = {}
     for name, domain in space.domains.items():
         for config in configs:
@@ -88,16 +89,15 @@ def _numbers(values: list[float | None], log: bool, whole: bool = False) -> dict
 
 
 def _tick(value: float) -> str:
-    if abs(value) >= 1e4:
+    if abs(value) >= 1e3:
         return f"{value / 1e6:.3g}M" if abs(value) >= 1e6 else f"{value / 1e3:.3g}k"
     return f"{value:.3g}"
 
 
 def _names(values: list[Any], known: list[Any]) -> dict[str, Any]:
     """An axis of names, in the order of the space."""
-    texts = [style.shorter(str(item), 14) for item in known]
-    at = {str(item): place for place, item in enumerate(known)}
-    placed = np.array([-1.0 if value is None else float(at[str(value)]) for value in values])
+    texts = [style.shorter(spoken(str(item)), 14) for item in known]
+    placed = np.array([-1.0 if value is None else float(known.index(value)) for value in values])
     ticks = list(range(len(known)))
     if (placed < 0).any():
         ticks, texts = [-1, *ticks], [NOT_THERE, *texts]
@@ -122,7 +122,7 @@ def parallel(results: Any, metrics: Metrics) -> Any:
     kept, thinning = style.thinned(shown, LINES)
     kept = kept.sort_values("fitness")  # the best lie on top
     fitness = kept["fitness"].to_numpy(dtype=float)
-    found = _decisions(results, kept["number"].tolist())
+    found = _decisions(results, kept)
     found = {
         name: (domain, values) for name, (domain, values) in found.items() if any(value is not None for value in values)
     }
@@ -146,7 +146,8 @@ def parallel(results: Any, metrics: Metrics) -> Any:
                   "colorbar": {"title": "fitness", "thickness": 12}},
         )
     )  # fmt: skip
-    fig.update_layout(margin={"l": 60, "r": 40, "t": 118, "b": 30})
+    first = max(map(len, axes[0].get("ticktext", [""])))
+    fig.update_layout(margin={"l": 30 + 7 * first, "r": 40, "t": 118, "b": 30})
     return fig
 
 

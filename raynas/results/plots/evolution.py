@@ -29,7 +29,7 @@ def generations(results: Any, metrics: Metrics) -> Any:
     style.dots(fig, shown, "generation", results.parameters)
     for name, colour, dash in (("best", GREEN, "solid"), ("mean", BLUE, "dash"), ("worst", VERMILION, "dot")):
         fig.add_scatter(
-            x=frame["generation"], y=frame[name], mode="lines+markers", name=name, hoverinfo="skip",
+            x=frame["generation"], y=frame[name], mode="lines+markers" if len(frame) <= 60 else "lines", name=name, hoverinfo="skip",
             line={"color": colour, "width": 2.5, "dash": dash}, marker={"size": 5, "color": colour},
         )  # fmt: skip
     fig.update_xaxes(dtick=1 if len(frame) <= 20 else None)

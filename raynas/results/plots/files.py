@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 from xml.etree import ElementTree
 
 import plotly.graph_objects as go
@@ -42,7 +43,9 @@ def _image(figure: Any, kind: str, width: int, height: int) -> bytes:
     except ImportError as error:
         raise InputError(f"pictures as .{kind} need kaleido: {INSTALL}; .html needs nothing") from error
     try:
-        return bytes(figure.to_image(format=kind, width=width, height=height, scale=2 if kind == "png" else 1))
+        with catch_warnings():
+            filterwarnings("ignore", message="The kopts argument is ignored")  # of one_browser
+            return bytes(figure.to_image(format=kind, width=width, height=height, scale=2 if kind == "png" else 1))
     except ChromeNotFoundError as error:
         raise InputError(f"pictures as .{kind} need a browser: {BROWSER}") from error
     except (ValueError, RuntimeError, OSError) as error:

@@ -43,10 +43,14 @@ def shorter(text: str, most: int) -> str:
 
 
 def fitness_name(results: Any) -> str:
-    """`fitness` and what it is, for an axis."""
+    """`fitness` and what it is, for an axis; of several goals it is the first."""
     said = results.experiment["spec"].get("objective") or {}
-    name = said.get("metric") if said.get("fitness") == "metric" else said.get("fitness")
-    return "fitness" if name is None else f"fitness ({'−' if said.get('mode') == 'min' else ''}{name})"
+    name, mode = said.get("fitness"), said.get("mode")
+    if name == "metric":
+        name = said.get("metric")
+    elif said.get("metrics"):
+        name, mode = next(iter(said["metrics"].items()))
+    return "fitness" if name is None else f"fitness ({'−' if mode == 'min' else ''}{name})"
 
 
 def judged(frame: pd.DataFrame) -> pd.DataFrame:
@@ -122,7 +126,7 @@ def thinned(frame: pd.DataFrame, most: int) -> tuple[pd.DataFrame, str]:
     others = frame.drop(top.index)
     step = -(-len(others) // (most - len(top)))
     kept = pd.concat([top, others.iloc[::step]]).sort_values("number")
-    return kept, f"{len(kept):,} of {len(frame):,} trials drawn: the best {len(top):,} and every {step}th other"
+    return kept, f"{len(kept):,} of {len(frame):,} trials drawn: the best {len(top):,} and 1 in {step} of the others"
 
 
 def sentence(parts: list[str]) -> str:
