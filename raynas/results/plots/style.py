@@ -28,8 +28,8 @@ def figure(title: str, x: str = "", y: str = "", subtitle: str = "") -> Any:
 def layout(title: str, x: str = "", y: str = "", subtitle: str = "") -> dict[str, Any]:
     return {
         "title": {"text": shorter(title, 80), "subtitle": {"text": subtitle, "font": {"size": 12, "color": "#555"}}, "x": 0.02, "xanchor": "left", "y": 1, "yanchor": "top", "pad": {"t": 14}},
-        "xaxis_title": x,
-        "yaxis_title": y,
+        **({"xaxis_title": x} if x else {}),
+        **({"yaxis_title": y} if y else {}),
         "template": "plotly_white",
         "font": {"size": 13},
         "margin": {"l": 70, "r": 24, "t": 84 if subtitle else 64, "b": 56},
