@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from raynas.cli.main import app
 from raynas.results import schema
-from raynas.results.drawing import draw_trial
+from raynas.results.drawing import draw, draw_trial
 from raynas.results.plots import PLOTS
 from raynas.results.plots.decisions import NOT_THERE, explained
 from raynas.results.plots.files import SUFFIXES, write_drawing, write_figure
@@ -32,7 +32,17 @@ BORN = 1_700_000_000.0
 
 
 def written(
-    folder, states, *, space="genome_cnn", epochs=3, slots=2, objective=None, name="made", fitness=None, oneshot=None
+    folder,
+    states,
+    *,
+    space="genome_cnn",
+    epochs=3,
+    slots=2,
+    objective=None,
+    name="made",
+    fitness=None,
+    oneshot=None,
+    more=None,
 ):
     """The results of a search with trials of these states, written at once."""
     space = read(space)
@@ -62,7 +72,7 @@ def written(
         })  # fmt: skip
         reports += [
             {"experiment": store.experiment_id, "heard": 10 * number + epoch, "trial": number, "attempt": 1, "epoch": epoch,
-             "fitness": final * epoch / reached, "metrics": {"val_accuracy": final * epoch / reached}, "seconds": 2.0}
+             "fitness": final * epoch / reached, "metrics": {"val_accuracy": final * epoch / reached, **(more or {})}, "seconds": 2.0}
             for epoch in range(1, reached + 1)
         ]  # fmt: skip
     with store.writing() as connection:
@@ -264,6 +274,20 @@ def test_a_trial_is_drawn_as_what_it_trained_or_found(tmp_path):
         draw_trial(results, 7)
     with pytest.raises(InputError, match="no trial with a fitness yet"):
         draw_trial(written(tmp_path / "empty", ["refused"]))
+
+
+def test_of_a_supernet_search_what_it_found_is_drawn(tmp_path):
+    cells = read("enas_micro").sample(stream(0, 0))
+    oneshot = {"name": "enas", "space": read("enas_micro").spec()}
+    found = {f"found_{name}": cells[name] for name in ("normal", "reduction")}
+    results = written(tmp_path, ["done", "running"], space={"lr": 0.1}, oneshot=oneshot, more=found)
+    cell = draw({name: cells[name] for name in ("model", "normal", "reduction")})
+    assert draw_trial(results, 0).count('class="box"') == cell.count('class="box"')
+    with pytest.raises(InputError, match="no parameter of 'made' varies"):
+        PLOTS["parallel"](results, None)
+    empty = written(tmp_path / "empty", ["running"], space={"lr": 0.1}, oneshot=oneshot)
+    with pytest.raises(InputError, match="found nothing yet"):
+        draw_trial(empty, 0)
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

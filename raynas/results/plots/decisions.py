@@ -119,6 +119,8 @@ def parallel(results: Any, metrics: Metrics) -> Any:
     shown = shown[shown["state"].isin(["done", "stopped"])]
     if shown.empty:
         raise InputError(f"'{results.name}' has no trial that ended with a fitness yet")
+    if not results.parameters:
+        raise InputError(f"no parameter of '{results.name}' varies: there are no decisions to draw yet")
     kept, thinning = style.thinned(shown, LINES)
     kept = kept.sort_values("fitness")  # the best lie on top
     fitness = kept["fitness"].to_numpy(dtype=float)
