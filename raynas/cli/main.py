@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, Track, errors_at_the_door
+from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, Track, errors_at_the_door, modes
+from raynas.cli.plot import plot
 from raynas.cli.reproduce import reproduce
 from raynas.cli.simulate import simulate
 from raynas.tables import InputError
@@ -197,41 +198,13 @@ def results(
         if where is not None and view != "trials":
             raise InputError(f"--where goes with the view trials, got '{view}'")
         found = open_results(name, home)
-        frame = looked(found, _modes(metrics)) if where is None else found.where(where)
+        frame = looked(found, modes(metrics)) if where is None else found.where(where)
         write_frame(frame, writer, output)
 
 
-@app.command()
-def plot(
-    name: Annotated[str, typer.Argument(help="The experiment.")],
-    what: Annotated[str, typer.Argument(help="generations, lineage or pareto.")],
-    output: Annotated[Path | None, typer.Option(help="The HTML file [NAME-WHAT.html].")] = None,
-    metrics: Metrics = None,
-    home: Home = None,
-) -> None:
-    """A picture as one HTML file that needs nothing else."""
-    with errors_at_the_door():
-        from raynas.run.folders import open_results
-
-        found = open_results(name, home)
-        figure = found.plot(what, _modes(metrics))
-        path = output or Path(f"{found.name}-{what}.html")
-        figure.write_html(path, include_plotlyjs=True)
-        typer.echo(f"written to {path}")
-
-
+app.command()(plot)
 app.command()(simulate)
 app.command()(reproduce)
-
-
-def _modes(text: str | None) -> dict[str, str] | None:
-    """`val_accuracy=max,params=min` as a mapping."""
-    if text is None:
-        return None
-    pairs = [item.strip().partition("=") for item in text.split(",")]
-    if not all(name and mode in ("max", "min") for name, _, mode in pairs):
-        raise InputError(f"metrics read like val_accuracy=max,params=min, got '{text}'")
-    return {name: mode for name, _, mode in pairs}
 
 
 @app.command()
