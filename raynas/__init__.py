@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raynas.exports import export, predict
     from raynas.results.results import Results
     from raynas.run.derive import derive
     from raynas.run.experiment import Experiment
@@ -17,7 +18,21 @@ if TYPE_CHECKING:
     from raynas.space import Cell, Genome, Space
 
 __version__ = "0.1.0"
-__all__ = ["Cell", "Experiment", "Genome", "Results", "Space", "derive", "model", "open", "resume", "search", "verify"]
+__all__ = [
+    "Cell",
+    "Experiment",
+    "Genome",
+    "Results",
+    "Space",
+    "derive",
+    "export",
+    "model",
+    "open",
+    "predict",
+    "resume",
+    "search",
+    "verify",
+]
 
 _HOMES = {
     "Cell": "raynas.space:Cell",
@@ -26,8 +41,10 @@ _HOMES = {
     "Results": "raynas.results.results:Results",
     "Space": "raynas.space:Space",
     "derive": "raynas.run.derive:derive",
+    "export": "raynas.exports:export",
     "model": "raynas.run.winner:trained_model",
     "open": "raynas.run.folders:open_results",
+    "predict": "raynas.exports:predict",
     "resume": "raynas.run.launch:resume",
     "search": "raynas.run.launch:search",
     "verify": "raynas.run.verify:verify",

@@ -113,7 +113,7 @@ def load(weights=WEIGHTS):
 
 def _numbers(name: str, values: Sequence[float]) -> list[str]:
     """A constant with a number a channel."""
-    return call(f"{name} = [", [f"{value:.9g}" for value in values], "]", 0)
+    return call(f"{name} = [", [repr(float(f"{value:.9g}")) for value in values], "]", 0)
 
 
 def _classes(names: Sequence[str]) -> list[str]:
