@@ -26,13 +26,16 @@ def card(record: Record, images: int) -> str:
 
 def _front(record: Record) -> str:
     """YAML, its values written as JSON, which YAML includes."""
-    scores = [{"type": "accuracy", "name": "validation accuracy", "value": record.metrics.get("val_accuracy")}]
-    if record.test is not None:
-        scores.append({"type": "accuracy", "name": "test accuracy", "value": record.test.accuracy})
+    scores = {"validation accuracy": record.metrics.get("val_accuracy")}
+    scores["test accuracy"] = None if record.test is None else record.test.accuracy
     results = {
         "task": {"type": "image-classification"},
         "dataset": {"name": record.data["name"], "type": record.data["name"]},
-        "metrics": [score for score in scores if score["value"] is not None],
+        "metrics": [
+            {"type": "accuracy", "name": name, "value": round(value, 6)}
+            for name, value in scores.items()
+            if value is not None
+        ],
     }
     fields: dict[str, Any] = {
         "library_name": "raynas",
@@ -46,11 +49,10 @@ def _front(record: Record) -> str:
 
 def _about(record: Record) -> str:
     shape = " x ".join(str(side) for side in record.input_shape)
-    found = f"{record.search.searcher} search of {record.search.trials:,} trained networks"
     what = "labels" if record.task == "multi-label" else "classes"
     return (
         f"An image classifier for {shape} images of `{record.data['name']}` ({record.classes} {what}), which raynas found: "
-        f"trial {record.trial} of `{record.name}`, a {found}."
+        f"trial {record.trial} of `{record.name}`, a search ({record.search.searcher}) that trained {_several(record.search.trials, 'network')}."
     )
 
 
@@ -159,9 +161,13 @@ def _cost(record: Record) -> str:
     search = record.search
     training = ", ".join(f"{name} {value}" for name, value in record.training.items() if value is not None)
     return (
-        f"The search: {search.trials:,} networks trained in {search.training_s:,.0f} s of training, {search.elapsed_s:,.0f} s in all "
-        f"(seed {search.seed}). This network: {record.epochs} epochs in {record.training_s:,.0f} s; {training}."
+        f"The search: {_several(search.trials, 'network')} trained in {search.training_s:,.0f} s of training, {search.elapsed_s:,.0f} s in all "
+        f"(seed {search.seed}). This network: {_several(record.epochs, 'epoch')} in {record.training_s:,.0f} s; {training}."
     )
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _limits(record: Record) -> str:

@@ -15,14 +15,14 @@ from raynas.data import Dataset
 from raynas.data.batches import Batches
 from raynas.data.dataset import Split
 from raynas.exports.card import card
+from raynas.exports.experiment import dataset_of, from_experiment, with_weights
 from raynas.exports.formats import ALWAYS, FORMATS, ExportError
-from raynas.exports.model import Trained, dataset_of, from_experiment, with_weights
+from raynas.exports.model import Trained
 from raynas.exports.onnx import missing
-from raynas.exports.record import FILE, Scored, write_record
+from raynas.exports.record import FILE, Score, Scored, title, write_record
 from raynas.models.source import source
 from raynas.results.results import Results
 from raynas.run.folders import open_results
-from raynas.run.verify import Verdict
 from raynas.tables import InputError, look_up
 
 COMPARED = 128  # real images
@@ -48,7 +48,7 @@ def export(
     output: str | Path | None = None,
     formats: Sequence[str] | None = None,
     force: bool = False,
-    verdict: Verdict | None = None,
+    score: Score | None = None,
     data: Any = None,
     home: str | Path | None = None,
     data_dir: str | Path | None = None,
@@ -56,7 +56,7 @@ def export(
     """Write the network of the best trial (or of the one numbered `trial`) into the folder `output` (NAME-trial-N), in
     all `formats` (those of FORMATS) and with a model card, each format compared with the original on real images.
 
-    `force` replaces a folder that an export made. `verdict`, of `verify`, is what the card says of the test split. `data`
+    `force` replaces a folder that an export made. `score` (what `verify` gives) is what the card says of the test split. `data`
     is handed over again where the search was on arrays. Raises InputError for what cannot be exported, ExportError where a
     format does not do what the original does; neither leaves anything behind.
     """
@@ -64,10 +64,10 @@ def export(
     for name in formats or ():
         look_up("format", name, FORMATS)
     number = with_weights(results, trial)
-    folder = Path(output or f"{results.name}-trial-{number}")
+    folder = Path(output or title(results.name, number))
     check_place(folder, force)
     dataset = dataset_of(results, data_dir, data)
-    model = from_experiment(results, number, dataset, _scored(verdict, number))
+    model = from_experiment(results, number, dataset, _scored(score, number))
     wanted, left_out = chosen(model, formats)
     fresh = folder.with_name(f".{folder.name}.new-{os.getpid()}")
     fresh.mkdir(parents=True)
@@ -80,12 +80,12 @@ def export(
     return Export(folder, number, images, differences, left_out)
 
 
-def _scored(verdict: Verdict | None, number: int) -> Scored | None:
-    if verdict is None:
+def _scored(score: Score | None, number: int) -> Scored | None:
+    if score is None:
         return None
-    if verdict.trial != number:
-        raise InputError(f"the verdict is of trial {verdict.trial}, the export of trial {number}")
-    return Scored(accuracy=verdict.accuracy, low=verdict.low, high=verdict.high, images=verdict.images)
+    if score.trial != number:
+        raise InputError(f"the score is of trial {score.trial}, the export of trial {number}")
+    return Scored(accuracy=score.accuracy, low=score.low, high=score.high, images=score.images)
 
 
 def check_place(folder: Path, force: bool) -> None:

@@ -8,8 +8,9 @@ import pandas as pd
 import torch
 from torch import nn
 
+from raynas.exports.experiment import find
 from raynas.exports.images import read_images
-from raynas.exports.model import Trained, find
+from raynas.exports.model import Trained
 from raynas.exports.record import Record
 from raynas.results.results import Results
 

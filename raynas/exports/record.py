@@ -1,7 +1,7 @@
 """What `model.json` says of a model: all it takes to load it without the experiment's store."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, ValidationError
 
@@ -19,6 +19,21 @@ class Scored(Settings):
     low: float
     high: float
     images: Count
+
+
+class Score(Protocol):
+    """What a look at the test split gives."""
+
+    @property
+    def trial(self) -> int: ...
+    @property
+    def accuracy(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def images(self) -> int: ...
 
 
 class Search(Settings):
@@ -72,7 +87,12 @@ class Record(Settings):
 
     @property
     def title(self) -> str:
-        return f"{self.name}-trial-{self.trial}"
+        return title(self.name, self.trial)
+
+
+def title(name: str, trial: int) -> str:
+    """What a model is called, and its folder: a name of two parts is that of trials beside a search's own."""
+    return f"{name.replace('/', '-')}-trial-{trial}"
 
 
 def write_record(folder: Path, record: Record) -> None:
