@@ -25,7 +25,7 @@ def export(
     """Write the best network as safetensors, a torch program, ONNX and plain Python, with a model card."""
     with errors_at_the_door():
         from raynas.cli.show import print_export
-        from raynas.exports import export as write
+        from raynas.exports.folder import export as write
 
         print_export(write(name, trial, output=output, formats=format, force=force, home=home, data_dir=data_dir))
 
@@ -44,7 +44,7 @@ def predict(
     """What an exported network (or the best of an experiment) sees in images."""
     with errors_at_the_door():
         from raynas.cli.show import FORMATS, write_frame
-        from raynas.exports import predict as look
+        from raynas.exports.predict import predict as look
         from raynas.tables import look_up
 
         writer = look_up("format", format, FORMATS)
