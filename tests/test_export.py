@@ -29,7 +29,7 @@ from raynas.exports.formats import FORMATS, ExportError, Format
 from raynas.exports.images import read_images
 from raynas.exports.model import Trained, from_folder
 from raynas.exports.predict import predict
-from raynas.exports.record import Record, read_record, write_record
+from raynas.exports.record import Record, read_record, title, write_record
 from raynas.models import MODELS, build, macro, micro, nas_bench_201
 from raynas.models.source import SOURCES, dense_cell, skips, source, two_inputs, write
 from raynas.models.source.chains import FUNCTIONS
@@ -316,6 +316,16 @@ def test_the_file_alone_is_checked_without_raynas(searched, tmp_path, monkeypatc
     with pytest.raises(ExportError, match="import of raynas halted"):
         export(searched, output=tmp_path / "out", formats=["python"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_verification_has_its_own_name_and_the_cost_of_its_search(searched, changed, tmp_path):
+    other = changed("UPDATE experiments SET name = 'night/verify-1', elapsed_s = 0.5")
+    number = int(other.best()["number"].iloc[0])
+    assert title(other.name, number) == f"night-verify-1-trial-{number}"
+    made = export(other, output=tmp_path / "out", formats=["safetensors"], search=searched)
+    record = read_record(made.folder)
+    assert record.title == f"night-verify-1-trial-{number}"
+    assert record.search.elapsed_s == searched.experiment["elapsed_s"] != 0.5
 
 
 def test_nothing_is_written_over(searched, tmp_path):

@@ -76,8 +76,11 @@ def _weights(results: Results, number: int) -> Path:
     return results.folder / "checkpoints" / f"{number:05d}"
 
 
-def from_experiment(results: Results, trial: int | None, data: Dataset, test: Scored | None = None) -> Trained:
-    """The network of the best trial (or of the one numbered `trial`), and what its experiment knows of it."""
+def from_experiment(
+    results: Results, trial: int | None, data: Dataset, test: Scored | None = None, search: Results | None = None
+) -> Trained:
+    """The network of the best trial (or of the one numbered `trial`), and what its experiment knows of it; `search` is what
+    found it, where that is another."""
     number = with_weights(results, trial)
     network = trained_model(results, number)
     experiment, spec = results.experiment, results.experiment["spec"]
@@ -101,7 +104,7 @@ def from_experiment(results: Results, trial: int | None, data: Dataset, test: Sc
         training_s=float(row["seconds"]),
         test=test,
         cost=_numbers(row, tuple(COUNTED)),
-        search=_search(results),
+        search=_search(results if search is None else search),
         data={"name": data.name, "sha256": data.digest, **sizes},
         fingerprints=experiment["fingerprints"] or {},
     )

@@ -49,6 +49,7 @@ def export(
     formats: Sequence[str] | None = None,
     force: bool = False,
     score: Score | None = None,
+    search: Results | None = None,
     data: Any = None,
     home: str | Path | None = None,
     data_dir: str | Path | None = None,
@@ -56,6 +57,7 @@ def export(
     """Write the network of the best trial (or of the one numbered `trial`) into the folder `output` (NAME-trial-N), in
     all `formats` (those of FORMATS) and with a model card, each format compared with the original on real images.
 
+    `results` may be trainings that come from a search, its verification say: `search` is then the one whose cost the card names.
     `force` replaces a folder that an export made. `score` (what `verify` gives) is what the card says of the test split. `data`
     is handed over again where the search was on arrays. Raises InputError for what cannot be exported, ExportError where a
     format does not do what the original does; neither leaves anything behind.
@@ -67,7 +69,7 @@ def export(
     folder = Path(output or title(results.name, number))
     check_place(folder, force)
     dataset = dataset_of(results, data_dir, data)
-    model = from_experiment(results, number, dataset, _scored(score, number))
+    model = from_experiment(results, number, dataset, _scored(score, number), search)
     wanted, left_out = chosen(model, formats)
     fresh = folder.with_name(f".{folder.name}.new-{os.getpid()}")
     fresh.mkdir(parents=True)
