@@ -547,6 +547,7 @@ def test_images_of_any_form_are_the_same_image(tmp_path):
     ("images", "said"),
     [
         (np.random.default_rng(0).random((28, 28)), "trained on bytes, 0 to 255; got float64 from"),
+        (np.ones((28, 28)), "got float64 from 1 to 1"),  # white, where 1 is the most
         (np.full((28, 28), 300), "got int64 from 300 to 300"),
         (np.full((28, 28), -1), "got int64 from -1"),
         (np.zeros((2, 4, 4), np.uint8), "at least 8 px"),
@@ -559,7 +560,7 @@ def test_images_of_any_form_are_the_same_image(tmp_path):
         ("nowhere.npy", "cannot read 'nowhere.npy'"),
         (__file__, "cannot read the image"),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_images_that_are_none(images, said):
     with pytest.raises(InputError, match=said):
