@@ -7,6 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raynas.exports.folder import export
+    from raynas.exports.predict import predict
     from raynas.results.results import Results
     from raynas.run.derive import derive
     from raynas.run.experiment import Experiment
@@ -25,8 +27,10 @@ __all__ = [
     "Results",
     "Space",
     "derive",
+    "export",
     "model",
     "open",
+    "predict",
     "reproduce",
     "resume",
     "search",
@@ -40,8 +44,10 @@ _HOMES = {
     "Results": "raynas.results.results:Results",
     "Space": "raynas.space:Space",
     "derive": "raynas.run.derive:derive",
+    "export": "raynas.exports.folder:export",
     "model": "raynas.run.winner:trained_model",
     "open": "raynas.run.folders:open_results",
+    "predict": "raynas.exports.predict:predict",
     "reproduce": "raynas.run.reproduce:reproduce",
     "resume": "raynas.run.launch:resume",
     "search": "raynas.run.launch:search",

@@ -15,7 +15,7 @@ FLOORS = {
     "searchers": 3, "oneshot": 3,
     "train": 4,
     "run": 5,
-    "service": 6, "bench": 6,
+    "service": 6, "bench": 6, "exports": 6,
     "cli": 7, "__main__": 8, "__init__": 8,
 }  # fmt: skip
 HOMES = {
@@ -30,13 +30,24 @@ HOMES = {
         "service",
         "bench",
     ),
-    "pandas": ("results", "bench", "cli/show.py"),
+    "pandas": ("results", "bench", "cli/show.py", "exports/predict.py"),
     "optuna": ("searchers/optuna.py", "results", "run/tracking/optuna.py"),
     "mlflow": ("run/tracking/mlflow.py",),
     "wandb": ("run/tracking/wandb.py",),
     "tensorboardX": ("run/tracking/tensorboard.py",),
     "sqlalchemy": ("results",),
-    "torch": ("models", "searchers/enas.py", "data", "objectives", "oneshot", "train", "run", "bench", "cli/doctor.py"),
+    "torch": (
+        "models",
+        "searchers/enas.py",
+        "data",
+        "objectives",
+        "oneshot",
+        "train",
+        "run",
+        "bench",
+        "cli/doctor.py",
+        "exports",
+    ),
     "medmnist": ("data",),
     "torchvision": ("data", "bench"),
     "plotly": ("results/plots", "bench"),
@@ -44,7 +55,9 @@ HOMES = {
     "typer": ("cli",),
     "threadpoolctl": ("searchers/bananas.py",),
     "yaml": ("settings.py",),
-    "safetensors": ("train/checkpoint.py",),
+    "safetensors": ("train/checkpoint.py", "exports"),
+    "onnx": ("exports/onnx.py",),
+    "onnxruntime": ("exports/onnx.py",),
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

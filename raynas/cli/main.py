@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, Track, errors_at_the_door, modes
+from raynas.cli.export import export, predict
 from raynas.cli.plot import plot
 from raynas.cli.reproduce import reproduce
 from raynas.cli.simulate import simulate
@@ -205,6 +206,8 @@ def results(
 app.command()(plot)
 app.command()(simulate)
 app.command()(reproduce)
+app.command()(export)
+app.command()(predict)
 
 
 @app.command()

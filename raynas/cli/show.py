@@ -116,6 +116,22 @@ def print_verdict(name: str, verdict: Any) -> None:
         console.print(f"[dim]validation accuracy, by which it was chosen: {verdict.val_accuracy:.4f}[/dim]")
 
 
+def print_export(made: Any) -> None:
+    """The files, their sizes, and how far each format is from the original."""
+    from raynas.exports.formats import FORMATS as MODEL_FORMATS
+
+    shown_files = table("format", "files", "kB", "largest difference", right=("kB", "largest difference"))
+    for name, difference in made.differences.items():
+        files = MODEL_FORMATS[name].files
+        size = sum((made.folder / file).stat().st_size for file in files)
+        shown_files.add_row(name, ", ".join(files), f"{size / 1000:,.0f}", f"{difference:.2g}")
+    console.print(f"[bold]{made.folder}[/bold]: trial {made.trial}; the model card is its README.md")
+    console.print(shown_files)
+    console.print(f"[dim]differences are of logits from the trained network's, on {made.images} real images[/dim]")
+    for name, why in made.left_out.items():
+        console.print(f"{name} left out: {why}", markup=False)
+
+
 def print_status(found: list[Results | InputError]) -> None:
     made = table("experiment", "trials", "best fitness", "time", "state", right=("best fitness",))
     for results in found:
