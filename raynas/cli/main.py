@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, errors_at_the_door
+from raynas.cli.report import report
 from raynas.cli.simulate import simulate
 from raynas.tables import InputError
 
@@ -208,6 +209,7 @@ def plot(
 
 
 app.command()(simulate)
+app.command()(report)
 
 
 def _modes(text: str | None) -> dict[str, str] | None:

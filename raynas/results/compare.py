@@ -33,7 +33,7 @@ def progress(results: Any) -> pd.DataFrame:
     frame = results.trials
     own = frame[frame["duplicate_of"].isna() & frame["state"].isin(["done", "stopped", "failed"])]
     own = own.sort_values(["ended", "number"])
-    counts = own["state"].eq("done") if own["state"].eq("done").any() else own["fitness"].notna()
+    done = own["fitness"].where(own["state"] == "done").cummax().ffill()
     spec = results.experiment["spec"]
     made = pd.DataFrame({"number": own["number"], "fitness": own["fitness"]})
     made["experiment"], made["search"] = results.name, (spec.get("search") or {}).get("name", "")
@@ -41,7 +41,9 @@ def progress(results: Any) -> pd.DataFrame:
     made["seconds"] = (own["ended"] - frame["started"].min()).dt.total_seconds()
     for name in ("cpu", "gpu"):
         made[f"{name}_hours"] = (own["seconds"] * own[name].astype("float64").fillna(0.0)).cumsum() / 3600
-    made["best"] = own["fitness"].where(counts).cummax().ffill()
+    made["best"] = done.where(
+        done.notna(), own["fitness"].cummax().ffill()
+    )  # stopped ones only while there are no others
     return typed(made[list(FRAMES["compare"])], "compare")
 
 

@@ -1,6 +1,7 @@
 """The store's rows as frames: columns at once, for half a million reports take a second or two that way."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,10 @@ def _cell(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, list | dict) else value
 
 
-def _one_by_one(texts: list[str]) -> pd.DataFrame:
-    parsed = [json.loads(text) for text in texts]
+def _one_by_one(lines: str) -> pd.DataFrame:
+    parsed = [json.loads(text) or {} for text in lines.split("\n")]
     return pd.DataFrame(
-        [{name: _cell(value) for name, value in row.items()} for row in parsed], index=range(len(texts))
+        [{name: _cell(value) for name, value in row.items()} for row in parsed], index=range(len(parsed))
     )
 
 
@@ -37,32 +38,39 @@ def _plain(kind: Any) -> bool:
     )
 
 
-def objects(texts: list[str]) -> pd.DataFrame:
-    """One row a JSON object, one column a name. Arrow reads them at once where every column is of one plain type; a
-    column of several (0.1 beside "auto"), of lists, or of texts that look like dates goes the slow way."""
-    if not texts or not any(len(text) > len("{}") for text in texts):
-        return pd.DataFrame(index=range(len(texts)))
+def objects(lines: str, count: int) -> pd.DataFrame:
+    """One row a JSON object, `count` of them in as many lines, one column a name. Arrow reads them at once where every
+    column is of one plain type; a column of several (0.1 beside "auto"), of lists, or of texts that look like dates goes
+    the slow way."""
+    if len(lines) <= count * len("{}\n"):  # all of them empty, or none
+        return pd.DataFrame(index=range(count))
+    if not lines.startswith("{") or lines.count("\n{") + 1 != count:  # Arrow crashes on a row that is null
+        return _one_by_one(lines)
     try:
-        table = arrow_json.read_json(pa.py_buffer("\n".join(texts).encode()), arrow_json.ReadOptions(block_size=BLOCK))
+        table = arrow_json.read_json(pa.py_buffer(lines.encode()), arrow_json.ReadOptions(block_size=BLOCK))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return _one_by_one(texts)
-    if len(table) != len(texts) or not all(_plain(field.type) for field in table.schema):
-        return _one_by_one(texts)
+        return _one_by_one(lines)
+    if len(table) != count or not all(_plain(field.type) for field in table.schema):
+        return _one_by_one(lines)
     return table.to_pandas()
+
+
+def _objects_of(texts: Sequence[str | None]) -> pd.DataFrame:
+    return objects("\n".join(text or "{}" for text in texts), len(texts))
 
 
 def read_curves(store: Store) -> pd.DataFrame:
     """One row a report, in the order in which they were heard."""
     numbers: dict[str, list[Any]] = {name: [] for name in CURVES}
-    texts: list[str] = []
+    lines: list[str] = []
     sources = [reports.c.trial if name == "number" else reports.c[name] for name in CURVES]
     for batch in store.batches([*sources, reports.c.metrics]):
         *columns, metrics = zip(*batch, strict=True)
         for name, values in zip(CURVES, columns, strict=True):
             numbers[name].append(np.array(values))
-        texts += metrics
+        lines.append("\n".join(metrics))
     frame = pd.DataFrame({name: np.concatenate(parts or [np.empty(0)]) for name, parts in numbers.items()})
-    metrics_frame = objects(texts)
+    metrics_frame = objects("\n".join(lines), len(frame))
     own = metrics_frame[[name for name in metrics_frame.columns if name not in CURVES]]
     return typed(pd.concat([frame, own], axis=1), "curves")
 
@@ -90,10 +98,10 @@ def read_trials(store: Store, curves: pd.DataFrame) -> pd.DataFrame:
     last = curves.drop_duplicates("number", keep="last").set_index("number")
     answered_by = frame["duplicate_of"].where(frame["duplicate_of"].notna(), frame["number"]).astype("int64")
     reported = last.reindex(answered_by).set_axis(frame.index)
-    configs = objects([text or "{}" for text in read["config"]])
-    resources = objects([text or "{}" for text in read["resources"]])
+    configs = _objects_of(read["config"])
+    resources = _objects_of(read["resources"])
     frame["epochs"] = reported["epoch"]
-    frame[list(COSTS)] = _costs(objects([text or "{}" for text in read["cost"]]), reported)
+    frame[list(COSTS)] = _costs(_objects_of(read["cost"]), reported)
     for name in ("cpu", "gpu"):
         frame[name] = resources.get(name, np.nan)
     for name in MOMENTS:

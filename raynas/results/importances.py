@@ -13,9 +13,10 @@ from raynas.space import Space, kinds
 from raynas.tables import InputError
 
 LEAST = 12  # trials; with fewer a forest sees nothing but noise
-MOST = 400  # trials of a repeat: fANOVA's time grows with their square
+MOST = 600  # trials that are looked at, drawn evenly from all
+DRAWN = 200  # of a repeat: fANOVA's time grows faster than the number of trials
 REPEATS = 8
-TREES = 32
+TREES = 16
 
 
 def judged(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
@@ -61,23 +62,20 @@ def _sizes(params: pd.Series) -> dict[str, list[float | None]]:
     return {"params": [None if math.isnan(value) else value for value in (logs - logs.min()) / reach]}
 
 
-def _column(places: list[float | None]) -> tuple[np.ndarray, float]:
-    """Numbers for a forest, and the low end of their range (the high one is 1). What does not matter lies below 0, in a
-    stretch as wide as its share: fANOVA averages evenly over the range."""
-    active = sum(place is not None for place in places)
-    low = -(len(places) - active) / active if active else -1.0
-    return np.array([low / 2 if place is None else place for place in places]), low
+def _filled(places: list[float | None], rng: np.random.Generator) -> np.ndarray:
+    """The places, those of a decision that does not matter drawn from where it does: that a sixth layer is missing is the
+    depth's importance, not that of its filters."""
+    known = np.array([place for place in places if place is not None])
+    return np.array([rng.choice(known) if place is None else place for place in places]) if len(known) else np.zeros(0)
 
 
-def _fanova(
-    points: dict[str, np.ndarray], lows: Mapping[str, float], fitness: np.ndarray, seed: int
-) -> dict[str, float]:
+def _fanova(points: Mapping[str, np.ndarray], fitness: np.ndarray, seed: int) -> dict[str, float]:
     """Optuna's importances of one resampling of the trials."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
-    ranges = {name: optuna.distributions.FloatDistribution(lows[name], 1.0) for name in points}
+    ranges = dict.fromkeys(points, optuna.distributions.FloatDistribution(0.0, 1.0))
     study.add_trials(
         optuna.trial.create_trial(
             params={name: float(column[row]) for name, column in points.items()},
@@ -102,6 +100,8 @@ def importances(
     if repeats < 2:
         raise InputError(f"a spread is over 2 repeats or more, got {repeats}")
     seen = judged(trials, curves)
+    if len(seen) > MOST:
+        seen = seen.iloc[np.sort(stream(0, 0).permutation(len(seen))[:MOST])]
     seen = seen[[space.contains(configs[number]) for number in seen["number"]]]  # a space may have been changed since
     if len(seen) < LEAST:
         raise InputError(f"importances need {LEAST} trials of this space that came equally far; here {len(seen)} did")
@@ -111,14 +111,13 @@ def importances(
     places = decisions(space, [configs[number] for number in seen["number"]])
     if costs:
         places |= _sizes(trials.set_index("number")["params"].reindex(seen["number"]))
-    columns = {name: _column(column) for name, column in places.items()}
-    varied = {name: column for name, (column, _) in columns.items() if np.ptp(column) > 0}
-    lows = {name: low for name, (_, low) in columns.items()}
     found = {name: [0.0] * repeats for name in places}
     for repeat in range(repeats):
-        rows = stream(0, repeat).integers(len(seen), size=min(len(seen), MOST))
-        shares = _fanova({name: column[rows] for name, column in varied.items()}, lows, fitness[rows], repeat)
-        for name, share in shares.items():
+        rng = stream(0, repeat + 1)
+        rows = rng.integers(len(seen), size=min(len(seen), DRAWN))
+        columns = {name: _filled(column, rng) for name, column in places.items()}
+        varied = {name: column[rows] for name, column in columns.items() if len(column) and np.ptp(column) > 0}
+        for name, share in _fanova(varied, fitness[rows], repeat).items():
             found[name][repeat] = share if math.isfinite(share) else 0.0
     made = pd.DataFrame({"name": list(places)})
     structured = {name for name, domain in space.domains.items() if list(kinds.genes(domain)) != [""]}

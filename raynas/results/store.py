@@ -31,7 +31,7 @@ from raynas.objectives import Trial
 from raynas.results.schema import SCHEMA, experiments, metadata, reports, trials, versions
 from raynas.tables import InputError
 
-BATCH = 20_000  # rows of a read
+BATCH = 250  # rows of a read: more do not fit the processor's cache and take longer
 
 
 class StoreError(InputError):
