@@ -32,7 +32,7 @@
     const figure = figures[place.dataset.picture], narrow = place.clientWidth < 560;
     const shown = dark.matches && !matchMedia("print").matches ? recoloured(figure) : figure;
     try {
-      await Plotly.react(place, structuredClone(shown.data), inPage(shown.layout, narrow), { responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover" });
+      await Plotly.react(place, structuredClone(shown.data), inPage(shown.layout, narrow), { responsive: true, displaylogo: false, displayModeBar: matchMedia("(hover: hover)").matches ? "hover" : false });
       place.dataset.drawn = "yes";
     } catch (error) {
       place.classList.add("failed");

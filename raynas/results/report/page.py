@@ -35,8 +35,7 @@ def page(results: Results) -> str:
     scripts = [_script(get_plotlyjs()), _script(_file("table.js")), _script(_file("charts.js"))]
     return environment.get_template("page.html").render(
         results=results,
-        row=results.experiment,
-        spec=results.experiment["spec"],
+        lead=_lead(results.experiment),
         facts=_facts(results),
         verdict=_verdict(results),
         best=[_best(results, row) for _, row in results.best(BEST).iterrows()],
@@ -47,7 +46,7 @@ def page(results: Results) -> str:
         columns=results.columns().to_dict("records"),
         provenance=_provenance(results),
         data=_data({"table": _table(results), "pictures": {each.name: json.loads(each.data) for each in found}}),
-        style=Markup(_file("page.css")),  # noqa: S704 -- raynas's own file
+        style=Markup(_file("page.css")),
         scripts=[text for text, _ in scripts],
         hashes=" ".join(f"'sha256-{digest}'" for _, digest in scripts),
         made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -73,7 +72,7 @@ def number(value: Any) -> str:
         return str(value)
     return (
         f"{value:,}"
-        if isinstance(value, int) or float(value).is_integer() and abs(value) < 1e6 and abs(value) >= 10
+        if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6 and abs(value) >= 10)
         else f"{value:.4g}"
     )
 
@@ -85,7 +84,7 @@ def _file(name: str) -> str:
 def _script(text: str) -> tuple[Markup, str]:
     """A script of the page and its digest, without which the browser runs none."""
     text = f"\n{text.strip()}\n"
-    return Markup(text), b64encode(hashlib.sha256(text.encode()).digest()).decode()  # noqa: S704 -- raynas's and plotly's files
+    return Markup(text), b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _data(value: Any) -> Markup:
@@ -93,7 +92,17 @@ def _data(value: Any) -> Markup:
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)  # noqa: S704 -- no sign of HTML is left in it
+    return Markup(text)
+
+
+def _lead(row: Mapping[str, Any]) -> str:
+    """What was done, in a line."""
+    spec = row["spec"]
+    search, stop, goal = spec.get("search") or {}, spec.get("stop") or {}, spec.get("objective") or {}
+    what = goal.get("metric") or ", ".join(goal.get("metrics") or ()) or goal.get("fitness", "fitness")
+    early = f", early stopping by {stop['name']}" if stop.get("name", "none") != "none" else ""
+    where = spec.get("data") or spec.get("trainable") or "a training of one's own"
+    return f"{search.get('name', 'a search')} on {where} for {what}{early}, seed {row['seed']}"
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:
