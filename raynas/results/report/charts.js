@@ -15,12 +15,12 @@
   function inPage(layout, narrow) {
     const style = getComputedStyle(document.documentElement), of = (name) => style.getPropertyValue(name).trim();
     const made = structuredClone(layout), font = { family: of("--sans"), size: narrow ? 11 : 13, color: of("--ink") };
-    const axis = { gridcolor: of("--line"), linecolor: of("--line"), zerolinecolor: of("--line"), automargin: true };
+    const axis = { gridcolor: of("--line"), linecolor: of("--line"), zerolinecolor: of("--line"), automargin: true, title: { font: { size: narrow ? 11 : 13 }, standoff: 8 } };
     made.template = { layout: { xaxis: axis, yaxis: axis } };
     made.paper_bgcolor = made.plot_bgcolor = "rgba(0,0,0,0)";
     made.font = { ...made.font, ...font };
     made.margin = { l: narrow ? 44 : 64, r: narrow ? 8 : 20, t: 24, b: 48, ...(narrow ? {} : { l: made.margin?.l ?? 64, r: made.margin?.r ?? 20 }) };
-    made.legend = { ...made.legend, orientation: "h", y: -0.2, yanchor: "top", x: 0, xanchor: "left" };
+    made.legend = { ...made.legend, orientation: "h", y: -0.16, yanchor: "top", x: 0, xanchor: "left" };
     made.hoverlabel = { ...made.hoverlabel, bgcolor: of("--card"), bordercolor: of("--line"), font: { family: of("--sans"), color: of("--ink"), size: 12 } };
     made.height = Math.max(made.height ?? 0, narrow ? 340 : 420);
     made.autosize = true;

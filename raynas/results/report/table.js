@@ -17,7 +17,7 @@
     if (typeof value !== "number") return String(value);
     if (Number.isInteger(value)) return value.toLocaleString("en-US");
     const size = Math.abs(value);
-    return size >= 1e-3 && size < 1e6 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
+    return value === 0 || (size >= 1e-3 && size < 1e4) ? (value === 0 ? "0" : value.toPrecision(4)) : value.toExponential(2);
   }
 
   const shown = () => columns.filter((column) => every.checked || !column.quiet);
@@ -61,8 +61,7 @@
         : `${state.rows.length.toLocaleString("en-US")} of ${total.toLocaleString("en-US")} trials`;
     } catch (error) {
       count.textContent = error.message;
-      count.classList.add("wrong");
-      return;
+      count.classList.add("wrong"); // and the rows stay as they were
     }
     const column = state.sort === null ? null : byName.get(state.sort);
     if (column) state.rows.sort((one, other) => compare(column, one, other));
