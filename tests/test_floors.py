@@ -32,7 +32,7 @@ HOMES = {
     ),
     "pandas": ("results", "bench", "cli/show.py"),
     "optuna": ("searchers/optuna.py", "results"),
-    "sqlalchemy": ("results",),
+    "sqlalchemy": ("results", "bench/frames.py"),
     "torch": ("models", "searchers/enas.py", "data", "objectives", "oneshot", "train", "run", "bench", "cli/doctor.py"),
     "medmnist": ("data",),
     "torchvision": ("data", "bench"),

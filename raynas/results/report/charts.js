@@ -12,14 +12,14 @@
     return value;
   }
 
-  function inPage(layout, narrow) {
+  function inPage({ data, layout }, narrow) {
     const style = getComputedStyle(document.documentElement), of = (name) => style.getPropertyValue(name).trim();
     const made = structuredClone(layout), font = { family: of("--sans"), size: narrow ? 11 : 13, color: of("--ink") };
     const axis = { gridcolor: of("--line"), linecolor: of("--line"), zerolinecolor: of("--line"), automargin: true, title: { font: { size: narrow ? 11 : 13 }, standoff: 8 } };
     made.template = { layout: { xaxis: axis, yaxis: axis } };
     made.paper_bgcolor = made.plot_bgcolor = "rgba(0,0,0,0)";
     made.font = { ...made.font, ...font };
-    made.margin = { l: narrow ? 44 : 64, r: narrow ? 8 : 20, t: 24, b: 48, ...(narrow ? {} : { l: made.margin?.l ?? 64, r: made.margin?.r ?? 20 }) };
+    made.margin = { l: narrow ? 44 : 64, r: narrow ? 8 : 20, t: data.some((trace) => trace.type === "parcoords") ? 64 : 24, b: 48, ...(narrow ? {} : { l: made.margin?.l ?? 64, r: made.margin?.r ?? 20 }) };
     made.legend = { ...made.legend, orientation: "h", y: -0.16, yanchor: "top", x: 0, xanchor: "left" };
     made.hoverlabel = { ...made.hoverlabel, bgcolor: of("--card"), bordercolor: of("--line"), font: { family: of("--sans"), color: of("--ink"), size: 12 } };
     made.height = Math.max(made.height ?? 0, narrow ? 340 : 420);
@@ -32,7 +32,7 @@
     const figure = figures[place.dataset.picture], narrow = place.clientWidth < 560;
     const shown = dark.matches && !matchMedia("print").matches ? recoloured(figure) : figure;
     try {
-      await Plotly.react(place, structuredClone(shown.data), inPage(shown.layout, narrow), { responsive: true, displaylogo: false, displayModeBar: matchMedia("(hover: hover)").matches ? "hover" : false });
+      await Plotly.react(place, structuredClone(shown.data), inPage(shown, narrow), { responsive: true, displaylogo: false, displayModeBar: matchMedia("(hover: hover)").matches ? "hover" : false });
       place.dataset.drawn = "yes";
     } catch (error) {
       place.classList.add("failed");
