@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray import tune
+from test_cli import raynas
 from test_ledger import limited, open_ledger, run_all, run_one
 
 from raynas.results.columns import FRAMES, METRICS
@@ -350,17 +351,17 @@ def test_all_reports_are_there_in_order(tmp_path):
     """More than one batch of them, with metrics that come and go."""
     ledger = open_ledger(tmp_path, search="random", trials=3)
     while not isinstance(trial := ledger.next(), str):
-        for epoch in range(1, 302):
-            more = {"late": epoch} if epoch > 299 else {}
+        for epoch in range(1, 152):
+            more = {"late": epoch} if epoch > 149 else {}
             ledger.hear(trial.number, 1, epoch, {"score": epoch / 7, **more}, epoch / 3, 0.001)
         ledger.end(trial.number, 1, "done")
     ledger.close()
     curves = Results(tmp_path / "store.db").curves
-    assert curves["number"].tolist() == [number for number in range(3) for _ in range(301)]
-    assert curves["epoch"].tolist() == list(range(1, 302)) * 3
-    assert curves["fitness"].tolist() == [epoch / 3 for epoch in range(1, 302)] * 3
-    assert curves["score"].tolist() == [epoch / 7 for epoch in range(1, 302)] * 3
-    assert curves["late"].dropna().tolist() == [300.0, 301.0] * 3
+    assert curves["number"].tolist() == [number for number in range(3) for _ in range(151)]
+    assert curves["epoch"].tolist() == list(range(1, 152)) * 3
+    assert curves["fitness"].tolist() == [epoch / 3 for epoch in range(1, 152)] * 3
+    assert curves["score"].tolist() == [epoch / 7 for epoch in range(1, 152)] * 3
+    assert curves["late"].dropna().tolist() == [150.0, 151.0] * 3
 
 
 def test_a_copied_store_is_enough(stopped, tmp_path):
@@ -387,3 +388,30 @@ def test_everything_works_while_it_runs(tmp_path):
     with pytest.raises(InputError, match="there is no trial 99"):
         results.config(99)
     ledger.close()
+
+
+# -- on the command line -----------------------------------------------------------------------------------------------
+
+
+def test_commands_show_frames(seeds, stopped, tmp_path):
+    home = seeds[0].path.parents[1]
+    code, said = raynas("compare", *(each.name for each in seeds), "--output", tmp_path / "all.csv", home=home)
+    assert code == 0
+    assert "regularized-evolution is better (p = 0.029)" in said
+    assert len(pd.read_csv(tmp_path / "all.csv")) == sum(len(each.trials) for each in seeds)
+    code, said = raynas("compare", "random-0", "random-1", home=home)
+    assert code == 0
+    assert "no test: all of them have the same search" in said
+    assert raynas("compare", "random-0", home=home) == (2, "error: name two experiments or more, got random-0\n")
+    code, said = raynas("results", stopped.folder, "--view", "rungs", "--format", "csv")
+    assert code == 0
+    assert said.splitlines()[0] == ",".join(FRAMES["rungs"])
+    code, said = raynas("results", stopped.folder, "--view", "rungs", "--columns", "--format", "csv")
+    assert code == 0
+    assert [line.split(",")[0] for line in said.splitlines()[1:]] == list(FRAMES["rungs"])
+    code, said = raynas("results", stopped.folder, "--where", "fitnes > 1")
+    assert code == 2
+    assert "Did you mean 'fitness'" in said
+    code, said = raynas("report", stopped.folder, "--output", tmp_path / "report.html")
+    assert code == 0
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
