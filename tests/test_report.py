@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from html import unescape
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 from ray import tune
@@ -119,7 +120,21 @@ def test_pictures_are_there_or_said_to_lack(text, results):
 
 
 def test_a_verdict_stands_first(results, monkeypatch):
+    networks = [
+        SimpleNamespace(label="the <small> one", params=1234, tests=(0.7, 0.8), mean=0.75),
+        SimpleNamespace(label="random network 1", params=None, tests=(0.6,), mean=0.6),
+        SimpleNamespace(label="one that failed", params=7, tests=(), mean=float("nan")),
+    ]
+
     class Verdict:
+        recommended, tied = networks[0], networks[:1]
+
+        def __init__(self):
+            self.networks = networks
+
+        def interval(self, network):
+            return network.mean, 0.05 if len(network.tests) > 1 else float("nan")
+
         def sentences(self):
             return ["Recommended: the <small> one.", "It is tied."]
 
@@ -128,6 +143,10 @@ def test_a_verdict_stands_first(results, monkeypatch):
     assert "Recommended: the &lt;small&gt; one." in made
     assert made.index("It is tied.") < made.index("Best networks</h2>")
     assert "Not verified yet" not in made
+    shown = re.findall(r'<td class="number">(.*?)</td>', made.split("networks", 2)[-1].split("</table>")[0])
+    assert shown == ["1,234", "0.7500 ± 0.0500", "2", "–", "0.6000", "1"]
+    assert "the &lt;small&gt; one (recommended)" in made
+    Elements(made)
 
 
 def test_a_search_without_trials_has_a_report(tmp_path):

@@ -128,10 +128,30 @@ def _hours(hours: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min" if seconds < 3600 else f"{hours:.1f} h"
 
 
-def _verdict(results: Results) -> list[str]:
-    """The sentences of the latest verification; none before."""
+def _verdict(results: Results) -> dict[str, Any]:
+    """The latest verification: its sentences, and its networks, the best on the test split first; nothing before."""
     verdict = getattr(results, "verdict", lambda: None)()
-    return [] if verdict is None else [str(sentence) for sentence in verdict.sentences()]
+    if verdict is None:
+        return {}
+    tried = sorted((each for each in verdict.networks if each.tests), key=lambda network: -network.mean)
+    scores = [verdict.interval(network) for network in tried]
+    low = min((mean - (half if half == half else 0.0) for mean, half in scores), default=0.0)
+    high = max((mean + (half if half == half else 0.0) for mean, half in scores), default=1.0)
+    reach = (high - low) or 1.0
+    networks = [
+        {
+            "label": network.label,
+            "recommended": network is verdict.recommended,
+            "tied": network in verdict.tied and len(verdict.tied) > 1,
+            "params": network.params,
+            "score": f"{mean:.4f}" + (f" ± {half:.4f}" if half == half else ""),
+            "trainings": len(network.tests),
+            "at": 100 * (mean - low) / reach,
+            "half": 100 * (half if half == half else 0.0) / reach,
+        }
+        for network, (mean, half) in zip(tried, scores, strict=True)
+    ]
+    return {"sentences": [str(sentence) for sentence in verdict.sentences()], "networks": networks}
 
 
 def _best(results: Results, row: Any) -> dict[str, Any]:
