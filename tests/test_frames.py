@@ -212,11 +212,18 @@ def test_compare_is_the_best_so_far(seeds):
         assert (mine["gpu_hours"] == 0).all()
 
 
-def test_stopped_trials_are_no_winners(stopped):
-    frame = stopped.compare()
-    done = stopped.trials[stopped.trials["state"] == "done"]
-    assert frame["best"].iloc[-1] == done["fitness"].max() == stopped.best()["fitness"].iloc[0]
-    assert len(frame) == len(stopped.trials)
+def test_stopped_trials_are_no_winners(stopped, tmp_path):
+    """They are the best so far only while there are no others, as `best` has it."""
+    ledger = open_ledger(tmp_path, search="random", trials=5)
+    for fitness, fate in ((0.9, None), (0.5, "done"), (0.95, None), (0.4, "done"), (0.6, "done")):
+        trial = ledger.next()
+        ledger.hear(trial.number, 1, 1, {}, fitness, 0.1)
+        ledger.end(trial.number, 1, fate)
+    ledger.close()
+    results = Results(tmp_path / "store.db")
+    assert results.compare()["best"].tolist() == [0.9, 0.5, 0.5, 0.5, 0.6]
+    assert results.compare()["best"].iloc[-1] == results.best()["fitness"].iloc[0]
+    assert len(stopped.compare()) == len(stopped.trials)
 
 
 def test_ranks_are_scipys_at_equal_trials(seeds):
