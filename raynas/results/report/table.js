@@ -103,6 +103,15 @@
     return line;
   }
 
+  function remark(said, span) {
+    const line = document.createElement("tr"), cell = document.createElement("td");
+    cell.className = "none";
+    cell.colSpan = span;
+    cell.textContent = said;
+    line.append(cell);
+    return line;
+  }
+
   function draw() {
     const visible = shown(), height = box.clientHeight || 600;
     const first = state.printing ? 0 : Math.max(0, Math.floor(box.scrollTop / ROW) - SPARE);
@@ -128,14 +137,8 @@
       lines.push(line);
     }
     if (!state.printing && last < state.rows.length) lines.push(gap(state.rows.length - last, visible.length));
-    if (!state.rows.length) {
-      const line = document.createElement("tr"), cell = document.createElement("td");
-      cell.className = "none";
-      cell.colSpan = visible.length;
-      cell.textContent = "No trial meets this.";
-      line.append(cell);
-      lines.push(line);
-    }
+    if (!state.rows.length) lines.push(remark("No trial meets this.", visible.length));
+    if (state.printing && last < state.rows.length) lines.push(remark(`The first ${last} of ${state.rows.length.toLocaleString("en-US")} are printed.`, visible.length));
     body.replaceChildren(...lines);
   }
 
