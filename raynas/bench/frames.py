@@ -19,7 +19,7 @@ from raynas.results.results import Results
 from raynas.results.schema import reports, trials
 from raynas.results.store import Store
 from raynas.rng import stream
-from raynas.run.cluster import QUIET, connected, environment
+from raynas.run.cluster import connected, environment
 from raynas.run.launch import search
 from raynas.space import read
 
@@ -48,8 +48,7 @@ def _tuned(configs: list[dict[str, Any]], folder: str) -> str:
     """The same trials through Ray Tune alone; where it wrote them."""
     space = {"pair": tune.grid_search(configs)}
     run = tune.RunConfig(storage_path=folder, name="ray", verbose=0)
-    with environment(QUIET):
-        tune.Tuner(_paired, param_space=space, run_config=run).fit()
+    tune.Tuner(_paired, param_space=space, run_config=run).fit()  # with its loggers: ResultGrid reads what they wrote
     return str(Path(folder) / "ray")
 
 
