@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from raynas.cli.compare import compare
 from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, Track, errors_at_the_door, modes
 from raynas.cli.export import export, predict
 from raynas.cli.plot import plot
+from raynas.cli.report import report
 from raynas.cli.reproduce import reproduce
 from raynas.cli.simulate import simulate
 from raynas.tables import InputError
@@ -181,11 +183,14 @@ def _results_or_why(name: str, home: Path | None) -> Any:
 def results(
     name: Annotated[str, typer.Argument(help="The experiment.")],
     format: Annotated[str, typer.Option(help="table, csv, json or parquet.")] = "table",
-    view: Annotated[str, typer.Option(help="trials, curves, generations, lineage (of the best), pareto.")] = "trials",
+    view: Annotated[
+        str, typer.Option(help="trials, curves, generations, lineage (of the best), pareto, rungs, importances.")
+    ] = "trials",
     where: Annotated[
         str | None, typer.Option(help="An SQL condition on trials, e.g. 'fitness > 0.8 and lr < 0.001'.")
     ] = None,
     metrics: Metrics = None,
+    columns: Annotated[bool, typer.Option("--columns", help="What the view's columns are, instead.")] = False,
     output: Annotated[Path | None, typer.Option(help="Write to this file [standard output].")] = None,
     home: Home = None,
 ) -> None:
@@ -199,7 +204,10 @@ def results(
         if where is not None and view != "trials":
             raise InputError(f"--where goes with the view trials, got '{view}'")
         found = open_results(name, home)
-        frame = looked(found, modes(metrics)) if where is None else found.where(where)
+        if columns:
+            frame = found.columns("trials" if view in ("lineage", "pareto") else view)
+        else:
+            frame = looked(found, modes(metrics)) if where is None else found.where(where)
         write_frame(frame, writer, output)
 
 
@@ -208,6 +216,8 @@ app.command()(simulate)
 app.command()(reproduce)
 app.command()(export)
 app.command()(predict)
+app.command()(report)
+app.command()(compare)
 
 
 @app.command()

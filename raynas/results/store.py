@@ -5,19 +5,33 @@ import math
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, func, insert, inspect, select, update
+from sqlalchemy import (
+    JSON,
+    Connection,
+    Text,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DatabaseError
 
 from raynas.objectives import Trial
 from raynas.results.schema import SCHEMA, experiments, metadata, reports, trials, versions
 from raynas.tables import InputError
+
+BATCH = 250  # rows of a read: more do not fit the processor's cache and take longer
 
 
 class StoreError(InputError):
@@ -268,6 +282,20 @@ class Store:
             order = trials.c.number if table is trials else reports.c.heard
             found = connection.execute(select(table).where(table.c.experiment == self.experiment_id).order_by(order))
             return [dict(row) for row in found.mappings()]
+
+    def batches(self, columns: Sequence[Any]) -> Iterator[list[tuple[Any, ...]]]:
+        """The same columns of all rows of this experiment, in order, BATCH rows at a time; JSON as the text that it is.
+        The driver's own tuples: SQLAlchemy's rows and its reading of JSON take longer than all the rest."""
+        table = columns[0].table
+        order = trials.c.number if table is trials else reports.c.heard
+        raw = [type_coerce(column, Text) if isinstance(column.type, JSON) else column for column in columns]
+        query = select(*raw).where(table.c.experiment == self.experiment_id).order_by(order)
+        text = str(query.compile(self._engine, compile_kwargs={"literal_binds": True}))
+        with self._engine.connect() as connection:
+            driver: Any = connection.connection.dbapi_connection
+            cursor = driver.execute(text)
+            while batch := cursor.fetchmany(BATCH):
+                yield batch
 
     def counts(self) -> dict[str, int]:
         """How many trials there are of each state."""
