@@ -47,7 +47,9 @@ def halved(ledger, rungs=(1, 3, 9)):
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stopped")
-    halved(open_ledger(folder, search="random", trials=50))
+    ledger = open_ledger(folder, search="random", trials=50)
+    halved(ledger)
+    ledger.close()
     return Results(folder / "store.db")
 
 

@@ -151,7 +151,7 @@ def test_ten_thousand_trials_are_drawn_and_thinned_out_loud(tmp_path):
         tmp_path, ["done" if here < 0.5 else "stopped" for here in rng.random(count)], space="simple_cnn", slots=40
     )
     began = time.perf_counter()
-    for what in BUILT.keys() - {"importances"}:
+    for what in PLOTS.keys() - {"importances"}:
         figure = PLOTS[what](results, None)
         points = [trace for trace in figure.data if getattr(trace, "x", None) is not None and len(trace.x) > MANY]
         for trace in points:
