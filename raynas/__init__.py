@@ -12,12 +12,25 @@ if TYPE_CHECKING:
     from raynas.run.experiment import Experiment
     from raynas.run.folders import open_results as open
     from raynas.run.launch import resume, search
-    from raynas.run.verify import verify
+    from raynas.run.verify import verified_model, verify
     from raynas.run.winner import trained_model as model
     from raynas.space import Cell, Genome, Space
 
 __version__ = "0.1.0"
-__all__ = ["Cell", "Experiment", "Genome", "Results", "Space", "derive", "model", "open", "resume", "search", "verify"]
+__all__ = [
+    "Cell",
+    "Experiment",
+    "Genome",
+    "Results",
+    "Space",
+    "derive",
+    "model",
+    "open",
+    "resume",
+    "search",
+    "verified_model",
+    "verify",
+]
 
 _HOMES = {
     "Cell": "raynas.space:Cell",
@@ -30,6 +43,7 @@ _HOMES = {
     "open": "raynas.run.folders:open_results",
     "resume": "raynas.run.launch:resume",
     "search": "raynas.run.launch:search",
+    "verified_model": "raynas.run.verify:verified_model",
     "verify": "raynas.run.verify:verify",
 }
 

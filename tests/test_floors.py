@@ -41,6 +41,7 @@ HOMES = {
     "threadpoolctl": ("searchers/bananas.py",),
     "yaml": ("settings.py",),
     "safetensors": ("train/checkpoint.py",),
+    "scipy": ("results/intervals.py", "results/verdict.py"),
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -241,8 +241,8 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
 
     real = Store.open.__func__
 
-    def nearly_full(cls, path, writable=False):
-        store = real(cls, path, writable)
+    def nearly_full(cls, path, writable=False, row=None):
+        store = real(cls, path, writable, row)
         if writable:
             with store.writing() as connection:
                 pages = connection.execute(text("PRAGMA page_count")).scalar_one()

@@ -9,6 +9,7 @@ import typer
 
 from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, errors_at_the_door
 from raynas.cli.simulate import simulate
+from raynas.cli.verify import verify
 from raynas.tables import InputError
 
 app = typer.Typer(
@@ -208,6 +209,7 @@ def plot(
 
 
 app.command()(simulate)
+app.command()(verify)
 
 
 def _modes(text: str | None) -> dict[str, str] | None:
@@ -218,23 +220,6 @@ def _modes(text: str | None) -> dict[str, str] | None:
     if not all(name and mode in ("max", "min") for name, _, mode in pairs):
         raise InputError(f"metrics read like val_accuracy=max,params=min, got '{text}'")
     return {name: mode for name, _, mode in pairs}
-
-
-@app.command()
-def verify(
-    name: Annotated[str, typer.Argument(help="The experiment.")],
-    trial: Annotated[
-        int | None, typer.Option(help="Another trial than the best; it must have kept its weights.")
-    ] = None,
-    home: Home = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Score the winner on the test split, which no search has seen."""
-    with errors_at_the_door():
-        from raynas.cli.show import print_verdict
-        from raynas.run.verify import verify as score
-
-        print_verdict(name, score(name, trial, home, data_dir))
 
 
 @app.command()

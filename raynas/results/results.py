@@ -26,13 +26,14 @@ CURVE_COLUMNS = ("number", "epoch", "fitness", "seconds", "attempt")
 
 
 class Results:
-    """An experiment's store, read-only. Frames are read when first asked for; `refresh` reads again."""
+    """An experiment's store, read-only. Frames are read when first asked for; `refresh` reads again. `row` is one of its
+    verifications ("verify-1"), whose trials are then those that are shown."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, row: str | None = None):
+        self.path, self.row = path, row
 
     def _read(self, table: Any) -> list[dict[str, Any]]:
-        store = Store.open(self.path)
+        store = Store.open(self.path, row=self.row)
         try:
             return store.rows(table)
         finally:
@@ -41,7 +42,7 @@ class Results:
     @cached_property
     def experiment(self) -> dict[str, Any]:
         """The experiment's row: name, spec, seed, data, fingerprints, …"""
-        store = Store.open(self.path)
+        store = Store.open(self.path, row=self.row)
         try:
             return store.experiment()
         finally:
@@ -54,7 +55,20 @@ class Results:
     @property
     def folder(self) -> Path:
         """Where the experiment's files are."""
-        return self.path.parent
+        return self.path.parent if self.row is None else self.path.parent / self.row
+
+    @property
+    def verification(self) -> "Results | None":
+        """The trials of the latest `raynas verify`; None before the first."""
+        from raynas.results.verdict import latest
+
+        return latest(self.path)
+
+    def verdict(self) -> Any:
+        """What the latest `raynas verify` found, a Verdict: `.sentences()` says it; None before the first is over."""
+        from raynas.results.verdict import read_verdict
+
+        return read_verdict(self)
 
     def refresh(self) -> "Results":
         """Forget what was read, so that the next look shows the store as it is now."""
