@@ -35,13 +35,20 @@ def _choice(verdict: "Verdict") -> list[str]:
     assert recommended is not None
     tied = [network.label for network in verdict.tied if network is not best]
     count = len(verdict.of_kind("finalist"))
-    how = ", the smallest of those that are tied with the best" if tied else ""
+    how = ""
+    if tied:
+        how = (
+            ", the smallest of those that are tied with the best"
+            if recommended is not best
+            else ", the best and the smallest of those tied with it"
+        )
     said = [
         f"Recommended: {recommended.label} ({_size(recommended)}), test accuracy {_score(verdict, recommended)}{how}."
     ]
     if tied:
         said.append(
-            f"Best on the test split: {best.label}, {_score(verdict, best)}; not told apart from it: {', '.join(tied)}."
+            f"Best on the test split: {best.label}, {_score(verdict, best)}; tied with it, which is not told apart from it by "
+            f"this many trainings: {', '.join(tied)}."
         )
     elif count > 1:
         said.append(f"It is the best of the {count} finalists; no other is tied with it.")
