@@ -1,6 +1,5 @@
 """`raynas verify` on a real Ray; what it chooses, and what it refuses."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -41,7 +40,7 @@ WISH = {"k": 1, "random": 1, "seeds": 2}
 def searched(ray_here, tmp_path_factory):
     """A search of two tiny networks."""
     home = tmp_path_factory.mktemp("searched")
-    return raynas.search(
+    results = raynas.search(
         SPACE,
         data="fashion_mnist_mini",
         search="random",
@@ -52,6 +51,8 @@ def searched(ray_here, tmp_path_factory):
         name="first",
         progress=False,
     )
+    shutil.copytree(results.folder, home / "spare")
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,8 @@ def verified(searched):
 
 
 def copy_of(searched, folder):
-    shutil.copytree(searched.folder, folder / "first")
+    """The search as it was before it was verified."""
+    shutil.copytree(searched.folder.parent / "spare", folder / "first")
     return Results(folder / "first" / "store.db")
 
 
@@ -104,7 +106,7 @@ def test_networks_seeds_and_the_store(verified):
 
 
 def test_weights_are_of_the_best_seed_on_validation(verified):
-    results, verdict = verified
+    results, _ = verified
     verification, number = verified_training(results)
     of_it = verification.trials.set_index("number").loc[[0, 3]]  # finalist 1
     assert number == of_it["fitness"].idxmax()
@@ -133,7 +135,7 @@ def test_the_ensemble_is_of_finalists(verified):
 
 def test_one_that_is_over_is_read_from_the_store(verified, monkeypatch):
     results, verdict = verified
-    monkeypatch.setattr("raynas.run.verify.drive", None)
+    monkeypatch.setattr("raynas.run.verify.drive", None)  # whatever called one of these would fail
     monkeypatch.setattr("raynas.run.verify.searched_data", None)
     assert raynas.verify(results) == verdict
     assert raynas.verify(results, **WISH, epochs=2, ensemble=True) == verdict
@@ -159,17 +161,22 @@ def test_on_the_command_line(verified):
         assert said in refused
 
 
-SCRIPT = "import sys, raynas; raynas.verify(sys.argv[1], k=1, random=1, seeds=2, epochs=6, baseline='none', progress=False)"
+SCRIPT = """
+import sys, raynas
+raynas.verify(sys.argv[1], k=1, random=1, seeds=2, epochs=4, baseline="none", progress=False, address=sys.argv[2])
+"""
 
 
 def test_a_killed_verification_goes_on(searched, tmp_path):
     """kill -9 in the middle; then the same again: nothing that finished runs twice."""
-    results = copy_of(searched, tmp_path)
+    import ray
+
+    results, here = copy_of(searched, tmp_path), ray.get_runtime_context().gcs_address
+    said = open(tmp_path / "said", "w")
     driver = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(results.folder)],
-        env={**os.environ},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        [sys.executable, "-c", SCRIPT, str(results.folder), here],
+        stdout=said,
+        stderr=said,
         start_new_session=True,
     )
     deadline = time.monotonic() + 120
@@ -181,7 +188,7 @@ def test_a_killed_verification_goes_on(searched, tmp_path):
                 break
         time.sleep(0.02)
     driver.send_signal(signal.SIGKILL)
-    assert driver.wait(60) == -signal.SIGKILL
+    assert driver.wait(60) == -signal.SIGKILL, (tmp_path / "said").read_text()
     time.sleep(1.0)  # its workers notice
     before = results.verification.trials.set_index("number")
     finished = before[before["state"] == "done"]
@@ -243,7 +250,7 @@ def test_where_only_hyperparameters_vary_configs_are_different_networks():
 
 
 def test_random_networks_are_new_and_within_the_limits():
-    space, limits = read("genome_cnn"), ["flops <= 5e6", "latency_ms <= 1"]
+    space, limits = read("genome_cnn"), ["params <= 50_000", "latency_ms <= 1"]
     price = lambda config: cost(config, (1, 28, 28), 10)  # noqa: E731
     first = at_random(space, price, limits, [], 4, 0, 1)
     assert len({identify(space)(entry.config) for entry in first}) == 4
@@ -269,18 +276,21 @@ def test_every_space_has_a_baseline_that_is_in_it(name):
     made = baseline(space, {"lr": 2e-3})
     assert space.contains(made)
     assert list(made) == list(space.parameters)
-    assert cost(made, (1, 28, 28), 10)["params"] > 0
+    quick = {"layers": 1, "channels": 4} if name == "enas_micro" else {}
+    assert cost({**made, **quick}, (1, 28, 28), 10)["params"] > 0
     assert made.get("lr", 2e-3) == 2e-3
 
 
 def test_baselines_are_what_they_say():
-    assert set(MODELS) <= set(read(name).constants.get("model", "genome") for name in names())
+    assert set(MODELS) <= {read(name).constants.get("model", "genome") for name in names()}
     cell = baseline(read("nas_bench_201"), {})
     assert cell["architecture"] == "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
     assert cost(cell, (3, 32, 32), 10)["params"] == 73_306 + 2 * 243_040
     assert baseline(read("enas_macro"), {})["architecture"] == "+".join(["conv_3x3"] * 12)
     assert baseline(read("genome_cnn"), {})["architecture"] == "NC 16 3 relu;RC 32 3 relu;RC 64 3 relu;FL relu"
-    deep = {"architecture": {"genome": {"layers": [6, 8], "filters": [4, 20], "kernels": [1, 7], "activations": ["tanh"]}}}
+    deep = {
+        "architecture": {"genome": {"layers": [6, 8], "filters": [4, 20], "kernels": [1, 7], "activations": ["tanh"]}}
+    }
     assert baseline(read(deep), {})["architecture"] == "NC 16 1 tanh;RC 20 1 tanh;RC 20 1 tanh;NC 20 1 tanh;NC 20 1 tanh;FL tanh"  # fmt: skip
     assert read(deep).contains(baseline(read(deep), {}))
     bare = {"model": "nas_bench_201", "architecture": {"cell": {"operations": ["none", "nor_conv_1x1"]}}}
@@ -342,7 +352,7 @@ def test_what_cannot_be_verified_is_said(tmp_path, spec, asked, said):
     with pytest.raises(InputError, match=said):
         raynas.verify(results, progress=False, **asked)
     assert results.verification is None
-    assert sorted(path.name for path in Path(results.folder).iterdir()) == ["store.db"]
+    assert all(path.name.startswith("store.db") for path in Path(results.folder).iterdir())
 
 
 def test_other_data_than_was_searched_is_refused(tmp_path):
