@@ -179,13 +179,11 @@ def test_a_killed_verification_goes_on(searched, tmp_path):
         stderr=said,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and driver.poll() is None:
         verification = results.verification
-        if verification is not None and len(frame := verification.trials):
-            states = set(frame["state"])
-            if "done" in states and "running" in states:
-                break
+        if verification is not None and (verification.trials["state"] == "done").any():
+            break
         time.sleep(0.02)
     driver.send_signal(signal.SIGKILL)
     assert driver.wait(60) == -signal.SIGKILL, (tmp_path / "said").read_text()
