@@ -68,12 +68,6 @@ def most_likely_above(above: int, count: int) -> float:
     return 1.0 if above >= count else float(betaincinv(above + 1, count - above, 0.95))
 
 
-def enough_to_tell(drawn: int) -> int:
-    """How many random networks, all of them worse, show with 95 % confidence that the best of `drawn` others is more
-    likely worse than not."""
-    return math.ceil(drawn * math.log(0.05) / math.log(0.5))
-
-
 EXPECTED_LARGEST = {1: 0.0, 2: 0.5642, 3: 0.8463, 4: 1.0294, 5: 1.1630, 6: 1.2672, 7: 1.3522, 8: 1.4236, 9: 1.4850, 10: 1.5388}  # fmt: skip
 """Of n standard normal numbers, the expected largest (Harter, 1961)."""
 

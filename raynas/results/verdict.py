@@ -11,7 +11,6 @@ from raynas.results.intervals import (
     Contrast,
     chances_of_best,
     contrast,
-    enough_to_tell,
     holm,
     mean_interval,
     most_likely_above,
@@ -163,8 +162,7 @@ class Verdict:
             return "no"
         if found.value < 0:
             return "worse"
-        enough = self.affordable <= len(randoms) or len(randoms) >= enough_to_tell(self.affordable)
-        return "yes" if enough else "unsure"
+        return "yes" if self.affordable <= len(randoms) else "unsure"
 
     # -- in words ------------------------------------------------------------------------------------------------------
 

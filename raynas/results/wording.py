@@ -3,8 +3,6 @@
 import math
 from typing import TYPE_CHECKING
 
-from raynas.results.intervals import enough_to_tell
-
 if TYPE_CHECKING:
     from raynas.results.verdict import Network, Verdict
 
@@ -74,8 +72,8 @@ def _random(verdict: "Verdict") -> list[str]:
         return [said, cost]
     return [
         f"{said} Whether it beats the best of {many:,}, which is equal cost, cannot be said from {count}: up to "
-        f"{verdict.most_above():.0%} of random networks may be better than it (95 %). About {enough_to_tell(many):,} "
-        "would tell (--random).",
+        f"{verdict.most_above():.0%} of random networks may be better than it (95 %). "
+        f"--random {many} would show it.",
         cost,
     ]
 
