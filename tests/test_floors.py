@@ -60,6 +60,7 @@ HOMES = {
     "safetensors": ("train/checkpoint.py", "exports"),
     "onnx": ("exports/onnx.py",),
     "onnxruntime": ("exports/onnx.py",),
+    "scipy": ("results/intervals.py", "results/verdict.py"),
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -17,6 +17,7 @@ from raynas.rng import stream
 from raynas.run.derive import derived_spec, found
 from raynas.run.experiment import Experiment
 from raynas.run.plan import make_plan, spec_of
+from raynas.run.score import score
 from raynas.settings import check
 from raynas.space import read
 from raynas.tables import InputError
@@ -348,8 +349,15 @@ def test_a_search_in_a_supernet_and_the_network_derived_from_it(tmp_path, ray_he
     assert final.name == "cells-derived"
     assert final.trials["normal"].tolist() == [cells["normal"]]
     assert final.experiment["data"]["split"] == results.experiment["data"]["split"]
-    verdict = raynas.verify(final)
-    assert 0 <= verdict.low <= verdict.accuracy <= verdict.high
+    quick = score(final)
+    assert 0 <= quick.low <= quick.accuracy <= quick.high
+    small = [f"hyperparameters.{name}={value}" for name, value in (("layers", 1), ("channels", 4), ("stem_stride", 2))]
+    verdict = raynas.verify(results, k=1, random=0, seeds=2, epochs=1, baseline="none", overrides=small, progress=False)
+    assert [network.label for network in verdict.networks] == ["finalist 1"]
+    assert verdict.networks[0].of == best["number"].iloc[0]
+    assert verdict.networks[0].config == {**cells, "layers": 1, "channels": 4, "stem_stride": 2}
+    assert len(verdict.networks[0].tests) == 2
+    assert results.verification.experiment["spec"]["training"]["optimizer"] == Recipe().optimizer
     with pytest.raises(InputError, match="trained its networks one by one"):
         found(final)
     with pytest.raises(InputError, match="7"):

@@ -14,6 +14,7 @@ from raynas.cli.plot import plot
 from raynas.cli.report import report
 from raynas.cli.reproduce import reproduce
 from raynas.cli.simulate import simulate
+from raynas.cli.verify import verify
 from raynas.tables import InputError
 
 app = typer.Typer(
@@ -218,23 +219,7 @@ app.command()(export)
 app.command()(predict)
 app.command()(report)
 app.command()(compare)
-
-
-@app.command()
-def verify(
-    name: Annotated[str, typer.Argument(help="The experiment.")],
-    trial: Annotated[
-        int | None, typer.Option(help="Another trial than the best; it must have kept its weights.")
-    ] = None,
-    home: Home = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Score the winner on the test split, which no search has seen."""
-    with errors_at_the_door():
-        from raynas.cli.show import print_verdict
-        from raynas.run.verify import verify as score
-
-        print_verdict(name, score(name, trial, home, data_dir))
+app.command()(verify)
 
 
 @app.command()

@@ -106,16 +106,6 @@ def print_outcomes(outcomes: list[Any]) -> None:
     console.print(made)
 
 
-def print_verdict(name: str, verdict: Any) -> None:
-    """Accuracy on the test split with its interval, beside what the search saw."""
-    console.print(
-        f"[bold]{name}[/bold], trial {verdict.trial}: test accuracy {verdict.accuracy:.4f} "
-        f"(95 % between {verdict.low:.4f} and {verdict.high:.4f}, {verdict.images:,} images)"
-    )
-    if verdict.val_accuracy is not None:
-        console.print(f"[dim]validation accuracy, by which it was chosen: {verdict.val_accuracy:.4f}[/dim]")
-
-
 def print_export(made: Any) -> None:
     """The files, their sizes, and how far each format is from the original."""
     from raynas.exports.formats import FORMATS as MODEL_FORMATS

@@ -27,14 +27,15 @@ CURVE_COLUMNS = tuple(CURVES)
 
 
 class Results:
-    """An experiment's store, read-only. Frames are read when first asked for; `refresh` reads again."""
+    """An experiment's store, read-only. Frames are read when first asked for; `refresh` reads again. `row` is one of its
+    verifications ("verify-1"), whose trials are then those that are shown."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, row: str | None = None):
+        self.path, self.row = path, row
 
     @contextmanager
     def _store(self) -> Iterator[Store]:
-        store = Store.open(self.path)
+        store = Store.open(self.path, row=self.row)
         try:
             yield store
         finally:
@@ -53,7 +54,20 @@ class Results:
     @property
     def folder(self) -> Path:
         """Where the experiment's files are."""
-        return self.path.parent
+        return self.path.parent if self.row is None else self.path.parent / self.row
+
+    @property
+    def verification(self) -> "Results | None":
+        """The trials of the latest `raynas verify`; None before the first."""
+        from raynas.results.verdict import latest
+
+        return latest(self.path)
+
+    def verdict(self) -> Any:
+        """What the latest `raynas verify` found, a Verdict: `.sentences()` says it; None before the first is over."""
+        from raynas.results.verdict import read_verdict
+
+        return read_verdict(self)
 
     def refresh(self) -> "Results":
         """Forget what was read, so that the next look shows the store as it is now."""

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Connection,
     Text,
     create_engine,
+    delete,
     event,
     func,
     insert,
@@ -28,7 +29,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DatabaseError
 
 from raynas.objectives import Trial
-from raynas.results.schema import SCHEMA, experiments, metadata, reports, trials, versions
+from raynas.results.schema import SCHEMA, experiments, metadata, reports, trials, verdicts, versions
 from raynas.tables import InputError
 
 BATCH = 250  # rows of a read: more do not fit the processor's cache and take longer
@@ -105,7 +106,8 @@ class Told:
 
 
 class Store:
-    """One experiment's rows. `Store.create` for a new file, `Store.open` for one that exists."""
+    """One experiment's rows. `Store.create` for a new file, `Store.open` for one that exists. Beside the search a file may
+    hold its verifications, experiments called NAME/verify-1, …: `Store.open(path, row="verify-1")`."""
 
     def __init__(self, path: Path, writable: bool):
         self.path, self._engine = path, _engine(path, writable)
@@ -137,8 +139,9 @@ class Store:
         return cls.open(path, writable=True)
 
     @classmethod
-    def open(cls, path: Path, writable: bool = False) -> "Store":
-        """The store at `path`; raises StoreError when it is none, damaged, or of a newer raynas."""
+    def open(cls, path: Path, writable: bool = False, row: str | None = None) -> "Store":
+        """The store at `path`, of its search or of the verification `row`; raises StoreError when it is none, damaged, of
+        a newer raynas, or has no such row."""
         if not path.is_file():
             raise StoreError(f"there is no store at '{path}'")
         store = cls(path, writable)
@@ -152,7 +155,13 @@ class Store:
                         f"'{path}' was written by a newer raynas (schema {schema}, this one reads up to {SCHEMA}); "
                         "upgrade raynas to open it"
                     )
-                store.experiment_id = connection.execute(select(experiments.c.id)).scalar_one()
+                wanted = select(experiments.c.id).order_by(experiments.c.id).limit(1)
+                if row is not None:
+                    wanted = wanted.where(experiments.c.name.endswith(f"/{row}", autoescape=True))
+                found = connection.execute(wanted).scalar_one_or_none()
+                if found is None:
+                    raise StoreError(f"'{path}' holds no '{row}'")
+                store.experiment_id = found
         except DatabaseError as error:
             raise StoreError(f"cannot read the store '{path}': {error.orig}") from error
         return store
@@ -195,6 +204,38 @@ class Store:
     def update_experiment(self, **values: Any) -> None:
         with self.writing() as connection:
             connection.execute(update(experiments).where(experiments.c.id == self.experiment_id).values(**values))
+
+    # -- verifications of the search -------------------------------------------------------------------------------
+
+    def add(self, row: str, values: dict[str, Any]) -> None:
+        """A verification's row, called `row`, beside the search's."""
+        name = f"{self.experiment()['name']}/{row}"
+        with self.writing() as connection:
+            metadata.create_all(connection)  # tables that are younger than the file
+            connection.execute(update(versions).values(schema=SCHEMA))
+            connection.execute(insert(experiments).values(created=time.time(), elapsed_s=0.0, name=name, **values))
+
+    def others(self) -> list[str]:
+        """The verifications' rows, oldest first: "verify-1", …"""
+        with self._engine.connect() as connection:
+            found = connection.execute(select(experiments.c.name).order_by(experiments.c.id)).scalars().all()
+        return [name.rpartition("/")[2] for name in found if "/" in name]
+
+    def conclude(self, verdict: dict[str, Any]) -> None:
+        """Write what came of this verification, in place of what was written before."""
+        with self.writing() as connection:
+            connection.execute(delete(verdicts).where(verdicts.c.experiment == self.experiment_id))
+            connection.execute(
+                insert(verdicts).values(experiment=self.experiment_id, made=time.time(), verdict=verdict)
+            )
+
+    def verdict(self) -> dict[str, Any] | None:
+        """What came of this verification; None until it is over."""
+        with self._engine.connect() as connection:
+            if not inspect(connection).has_table(verdicts.name):
+                return None
+            wanted = select(verdicts.c.verdict).where(verdicts.c.experiment == self.experiment_id)
+            return connection.execute(wanted).scalar_one_or_none()
 
     # -- writing trials ------------------------------------------------------------------------------------------------
 
