@@ -60,7 +60,7 @@ HOMES = {
     "safetensors": ("train/checkpoint.py", "exports"),
     "onnx": ("exports/onnx.py",),
     "onnxruntime": ("exports/onnx.py",),
-    "scipy": ("results/intervals.py", "results/verdict.py"),
+    "scipy": ("results/intervals.py", "results/verdict.py", "results/compare.py"),
 }
 FILES = sorted(ROOT.rglob("*.py"))
 
