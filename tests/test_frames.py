@@ -49,7 +49,7 @@ def stopped(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stopped")
     ledger = open_ledger(folder, search="random", trials=50)
     halved(ledger)
-    ledger.close()
+    ledger.store.close()
     return Results(folder / "store.db")
 
 
