@@ -81,7 +81,8 @@ def _machine(folder: Path, number: int, stack: ExitStack) -> Machine:
     stack.callback(process.kill)  # the first process of a PID namespace takes all the others with it
     deadline = time.monotonic() + 30
     while not (home / "booted").exists():
-        assert process.poll() is None and time.monotonic() < deadline, (folder / f"machine{number}.log").read_text()
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError((folder / f"machine{number}.log").read_text())
         time.sleep(0.1)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     return Machine(f"10.77.0.{number}", home, int(children[0]))

@@ -276,7 +276,8 @@ def test_the_dockerfile_is_clean():
     copied = [word for words in re.findall(r"^COPY --chown=\S+ (.+)", text, re.M) for word in words.split()[:-1]]
     ignored = (CLUSTER / "Dockerfile.dockerignore").read_text().splitlines()
     for name in copied:
-        assert (ROOT / name).exists() and f"!{name}" in ignored, name
+        assert (ROOT / name).exists(), name
+        assert f"!{name}" in ignored, name
 
 
 # --- one Ray, and a README that is true -----------------------------------------------------------------------------
