@@ -54,6 +54,8 @@ def missing() -> str | None:
 def machines(folder: Path, count: int) -> Iterator[list[Machine]]:
     """`count` machines 10.77.0.1, .2, … on one bridge, which trust each other's ssh; all share /mnt/raynas."""
     (folder / "share").mkdir()
+    hosts = ["127.0.0.1 localhost", *(f"10.77.0.{number} node{number}" for number in range(1, count + 1))]
+    (folder / "hosts").write_text("\n".join(hosts) + "\n")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True)
     with ExitStack() as stack:
         made = []
@@ -112,6 +114,7 @@ ip link set lo up
 {keep}
 mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /mnt && mkdir /run/sshd /mnt/raynas
 mount --rbind {home} {user_home}
+mount --bind {folder}/hosts /etc/hosts
 mount --bind {folder}/share /mnt/raynas
 mount -t tmpfs tmpfs /dev/shm
 ssh-keygen -q -t ed25519 -N '' -f {home}/.ssh/host_key
