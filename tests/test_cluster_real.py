@@ -106,6 +106,8 @@ def test_ray_up_on_machines_of_ones_own(lab):
     for machine in (head, *workers):
         assert oct((machine.home / ".ray" / "auth_token").stat().st_mode & 0o777) == "0o600"
     assert "raylet" not in head.run("ps ax")
+    for machine in workers:  # `ray down` stops the head; a worker's Ray ends when it has missed it for a minute
+        machine.run("for i in $(seq 180); do ps ax | grep -q '[r]aylet' || exit 0; sleep 1; done; exit 1")
 
 
 def await_nodes(head, count):
