@@ -233,6 +233,9 @@ def test_ranks_are_scipys_at_equal_trials(seeds):
     assert row["u"] == 0
     assert row["p"] == row["p_least"] == pytest.approx(2 / math.comb(8, 4))
     assert row["said"].startswith("regularized-evolution is better")
+    (turned,) = seeds[4].rank_test(*seeds[5:], *seeds[:4]).to_dict("records")
+    assert (turned["one"], turned["u"]) == ("regularized-evolution", 16)
+    assert turned["said"] == row["said"]
     best = [each.trials.sort_values("ended")["fitness"].head(6).max() for each in seeds[:4]]
     assert row["median_one"] == np.median(best)
 
