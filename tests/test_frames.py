@@ -235,6 +235,9 @@ def test_ranks_are_scipys_at_equal_trials(seeds):
     assert row["u"] == 0
     assert row["p"] == row["p_least"] == pytest.approx(2 / math.comb(8, 4))
     assert row["said"].startswith("regularized-evolution is better")
+    (turned,) = seeds[4].rank_test(*seeds[5:], *seeds[:4]).to_dict("records")
+    assert (turned["one"], turned["u"]) == ("regularized-evolution", 16)
+    assert turned["said"] == row["said"]
     best = [each.trials.sort_values("ended")["fitness"].head(6).max() for each in seeds[:4]]
     assert row["median_one"] == np.median(best)
 
@@ -366,7 +369,10 @@ def test_all_reports_are_there_in_order(tmp_path):
             ledger.hear(trial.number, 1, epoch, {"score": epoch / 7, **more}, epoch / 3, 0.001)
         ledger.end(trial.number, 1, "done")
     ledger.close()
-    curves = Results(tmp_path / "store.db").curves
+    results = Results(tmp_path / "store.db")
+    curves, trials = results.curves, results.trials
+    assert trials["epochs"].tolist() == [151] * 3
+    assert trials["score"].tolist() == [151 / 7] * 3  # of the last report
     assert curves["number"].tolist() == [number for number in range(3) for _ in range(151)]
     assert curves["epoch"].tolist() == list(range(1, 152)) * 3
     assert curves["fitness"].tolist() == [epoch / 3 for epoch in range(1, 152)] * 3
