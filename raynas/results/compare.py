@@ -25,7 +25,7 @@ def check_comparable(found: Sequence[Any]) -> None:
             raise InputError(f"the fitness of {names} is not the same thing: {one} and {two}")
         if (other["data"] or {}).get("digest") != (first["data"] or {}).get("digest"):
             raise InputError(f"{names} were trained on different data: their fitness cannot be compared")
-    if len({each.path.resolve() for each in found}) < len(found):
+    if len({(each.path.resolve(), each.row) for each in found}) < len(found):
         raise InputError("an experiment is named twice")
 
 
