@@ -60,7 +60,7 @@ def lineage(results: Any, metrics: Metrics) -> Any:
     few = len(family) <= NUMBERED
     fig.add_scatter(
         x=family["generation"], y=family["fitness"], mode="markers+text" if few else "markers",
-        text=family["number"].astype(str), textposition="top center", textfont={"color": BLACK}, name="ancestors",
+        text=family["number"].astype(str), textposition=_beside(family), textfont={"color": BLACK}, name="ancestors",
         marker={"color": ORANGE, "size": [16 if number == winner else 10 for number in family["number"]],
                 "line": {"color": BLACK, "width": 1}},
         hovertext=[f"{operator}<br>{text}" for operator, text in zip(family["operator"], texts, strict=True)],
@@ -100,3 +100,12 @@ def pareto(results: Any, metrics: Metrics) -> Any:
 def _corner(x: float, y: float) -> str:
     """The steps of a front turn where what they dominate does: after going right where lower x is better."""
     return "hv" if x < 0 else "vh"
+
+
+def _beside(family: pd.DataFrame) -> list[str]:
+    """Where each ancestor's number stands: above one that is alone in its generation; left and right in turns, from the
+    best down, where there are several."""
+    place = family.groupby("generation")["fitness"].rank(method="first", ascending=False)
+    alone = family.groupby("generation")["fitness"].transform("size") == 1
+    turns = ("middle left", "middle right")
+    return ["top center" if one else turns[int(rank) % 2] for rank, one in zip(place.fillna(0), alone, strict=True)]
