@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pandas as pd
+
 from raynas.results import views
 from raynas.results.plots import style
 from raynas.results.plots.style import BLACK, BLUE, GREEN, ORANGE, VERMILION, Metrics
