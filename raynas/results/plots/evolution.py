@@ -105,9 +105,10 @@ def _corner(x: float, y: float) -> str:
 
 
 def _beside(family: pd.DataFrame) -> list[str]:
-    """Where each ancestor's number stands: above one that is alone in its generation; left and right in turns, from the
-    best down, where there are several."""
-    place = family.groupby("generation")["fitness"].rank(method="first", ascending=False)
-    alone = family.groupby("generation")["fitness"].transform("size") == 1
-    turns = ("middle left", "middle right")
-    return ["top center" if one else turns[int(rank) % 2] for rank, one in zip(place.fillna(0), alone, strict=True)]
+    """Where each ancestor's number stands: above the best of a generation, below its worst, beside those between."""
+    ranks = family.groupby("generation")["fitness"].rank(method="first", ascending=False).fillna(1)
+    last = ranks.groupby(family["generation"]).transform("max")
+    between = ["top center" if rank == 1 else "middle left" for rank in ranks]
+    return [
+        "bottom center" if 1 < rank == most else place for rank, most, place in zip(ranks, last, between, strict=True)
+    ]
