@@ -14,6 +14,12 @@ DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Where datasets lie [$RAYNAS_DATA or the user's cache].")
 ]
 Address = Annotated[str | None, typer.Option("--address", help="A running Ray to join, e.g. auto [start one here].")]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store", help="A PostgreSQL database for the trials, postgresql://USER@HOST/NAME [$RAYNAS_STORE or a file]."
+    ),
+]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings as key=value, e.g. budget.trials=40 training.lr=1e-3.")
 ]

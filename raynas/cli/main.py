@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, Track, errors_at_the_door, modes
+from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, StoreUrl, Track, errors_at_the_door, modes
 from raynas.cli.export import export, predict
 from raynas.cli.plot import plot
 from raynas.cli.reproduce import reproduce
@@ -48,6 +48,7 @@ def search(
     home: Home = None,
     data_dir: DataDir = None,
     address: Address = None,
+    store: StoreUrl = None,
 ) -> None:
     """Search a space: raynas search genome_cnn --data fashion_mnist_mini --trials 20"""
     with errors_at_the_door():
@@ -82,7 +83,7 @@ def search(
             raise InputError(
                 "name a space, e.g. raynas search genome_cnn --data fashion_mnist_mini (known: raynas spaces)"
             )
-        results = launch(spec, name=name, home_dir=home, data_dir=data_dir, address=address)
+        results = launch(spec, name=name, home_dir=home, data_dir=data_dir, address=address, store=store)
         _closing(results)
 
 
@@ -120,6 +121,7 @@ def resume(
     home: Home = None,
     data_dir: DataDir = None,
     address: Address = None,
+    store: StoreUrl = None,
 ) -> None:
     """Go on with an experiment that was interrupted or killed, or extend a finished one."""
     with errors_at_the_door():
@@ -133,6 +135,7 @@ def resume(
             home=home,
             data_dir=data_dir,
             address=address,
+            store=store,
         )
         _closing(results)
 
@@ -151,28 +154,34 @@ def _closing(results: Any) -> None:
 
 
 @app.command()
-def status(name: Annotated[str | None, typer.Argument(help="The experiment [all].")] = None, home: Home = None) -> None:
+def status(
+    name: Annotated[str | None, typer.Argument(help="The experiment [all].")] = None,
+    home: Home = None,
+    store: StoreUrl = None,
+) -> None:
     """Which experiments there are and how far they are."""
     with errors_at_the_door():
         from raynas.cli.show import print_status
         from raynas.run.folders import experiments, open_results
         from raynas.run.folders import home as home_of
 
-        names = [name] if name else experiments(home)
+        names = [name] if name else experiments(home, store)
         if not names:
             typer.echo(
                 f"no experiments in '{home_of(home)}' yet; start one: raynas search genome_cnn --data fashion_mnist_mini"
             )
         else:
-            print_status([open_results(name, home)] if name else [_results_or_why(item, home) for item in names])
+            print_status(
+                [open_results(name, home, store)] if name else [_results_or_why(item, home, store) for item in names]
+            )
 
 
-def _results_or_why(name: str, home: Path | None) -> Any:
+def _results_or_why(name: str, home: Path | None, store: str | None) -> Any:
     """An experiment's results; the error where its store cannot be read, so that the others still show."""
     from raynas.run.folders import open_results
 
     try:
-        return open_results(name, home)
+        return open_results(name, home, store)
     except InputError as error:
         return error
 
@@ -188,6 +197,7 @@ def results(
     metrics: Metrics = None,
     output: Annotated[Path | None, typer.Option(help="Write to this file [standard output].")] = None,
     home: Home = None,
+    store: StoreUrl = None,
 ) -> None:
     """One table of everything that was tried."""
     with errors_at_the_door():
@@ -198,7 +208,7 @@ def results(
         writer, looked = look_up("format", format, FORMATS), look_up("view", view, VIEWS)
         if where is not None and view != "trials":
             raise InputError(f"--where goes with the view trials, got '{view}'")
-        found = open_results(name, home)
+        found = open_results(name, home, store)
         frame = looked(found, modes(metrics)) if where is None else found.where(where)
         write_frame(frame, writer, output)
 
@@ -232,13 +242,14 @@ def best(
     name: Annotated[str, typer.Argument(help="The experiment.")],
     k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 1,
     home: Home = None,
+    store: StoreUrl = None,
 ) -> None:
     """The best trials, their configs whole, and the rule by which they are the best."""
     with errors_at_the_door():
         from raynas.cli.show import print_winners
         from raynas.run.folders import open_results
 
-        print_winners(open_results(name, home), k)
+        print_winners(open_results(name, home, store), k)
 
 
 @app.command()

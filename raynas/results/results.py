@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from raynas.results import views
+from raynas.results.database import Where
 from raynas.results.schema import reports, trials
 from raynas.results.store import Store
 from raynas.tables import InputError, look_up
@@ -28,7 +29,7 @@ CURVE_COLUMNS = ("number", "epoch", "fitness", "seconds", "attempt")
 class Results:
     """An experiment's store, read-only. Frames are read when first asked for; `refresh` reads again."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Where):
         self.path = path
 
     def _read(self, table: Any) -> list[dict[str, Any]]:

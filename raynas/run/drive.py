@@ -12,6 +12,7 @@ from typing import Any
 
 from raynas.data.tabular import PREFIX, find_table
 from raynas.results import Store
+from raynas.results.database import InDatabase, Where
 from raynas.results.results import Results
 from raynas.run.cluster import QUIET, carry, chatter_to, connected, environment, grant
 from raynas.run.folders import STORE, locked
@@ -54,16 +55,26 @@ def _view(ledger: Ledger, epochs: int | None, name: str, progress: bool) -> View
     return Live(ledger, epochs, name) if sys.stdout.isatty() else Lines(ledger, epochs)
 
 
-def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: dict[str, Any] | None = None) -> Results:
-    """Run the experiment in `folder` until its budget is used up or it is interrupted."""
+def drive(
+    plan: Plan,
+    folder: Path,
+    address: str | None,
+    progress: bool,
+    spec: dict[str, Any] | None = None,
+    database: Any = None,
+) -> Results:
+    """Run the experiment in `folder`, its store there or in `database` (a URL), until its budget is used up or it is
+    interrupted."""
     folder = folder.resolve()  # trials write there from working directories of their own
+    where: Where = folder / STORE if database is None else InDatabase(database, folder.name, folder)
+    folder.mkdir(parents=True, exist_ok=True)  # a database knows experiments that began in another home
     with ExitStack() as stack:
         stack.enter_context(locked(folder))
         stack.enter_context(environment(QUIET))
         stack.enter_context(connected(address))
         stack.enter_context(chatter_to(folder / "ray.log"))
         resources, slots = grant(plan.experiment.resources)
-        store = Store.open(folder / STORE, writable=True)
+        store = Store.open(where, writable=True)
         stack.callback(store.close)
         store.update_experiment(ended=None, **({} if spec is None else {"spec": spec}))
         experiment = plan.experiment
@@ -115,7 +126,7 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
         raise SearchFailed(f"stopped: {ledger.reason}\n\n{ledger.error}")
     if ledger.reason == INTERRUPTED:
         raise KeyboardInterrupt(folder.name)
-    return Results(folder / STORE)
+    return Results(where)
 
 
 def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, out: int) -> None:
