@@ -7,8 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, StoreUrl, Track, errors_at_the_door, modes
+from raynas.cli.door import (
+    Address,
+    DataDir,
+    Home,
+    Metrics,
+    Overrides,
+    StoreUrl,
+    Track,
+    errors_at_the_door,
+    modes,
+    spec_typed,
+)
 from raynas.cli.export import export, predict
+from raynas.cli.jobs import fetch, jobs, logs, stop, submit
 from raynas.cli.plot import plot
 from raynas.cli.reproduce import reproduce
 from raynas.cli.simulate import simulate
@@ -53,15 +65,8 @@ def search(
     """Search a space: raynas search genome_cnn --data fashion_mnist_mini --trials 20"""
     with errors_at_the_door():
         from raynas.run.launch import launch
-        from raynas.settings import override, read_yaml
 
-        spec: dict[str, Any] = read_yaml(config) if config else {}
-        positional = list(overrides or [])
-        if space is not None and "=" in space and config is not None:  # `--config f.yaml budget.trials=4`
-            positional.insert(0, space)
-            space = None
         given = {
-            "space": space,
             "data": data,
             "search": searcher,
             "stop": stop,
@@ -69,7 +74,6 @@ def search(
             "trainable": trainable,
             "track": track or None,
         }
-        spec |= {key: value for key, value in given.items() if value is not None}
         typed = {
             "budget.trials": trials,
             "training.epochs": epochs,
@@ -77,12 +81,7 @@ def search(
             "resources.gpu": gpu,
             "seed": seed,
         }
-        spec = override(spec, [f"{key}={value}" for key, value in typed.items() if value is not None])
-        spec = override(spec, positional)
-        if "space" not in spec:
-            raise InputError(
-                "name a space, e.g. raynas search genome_cnn --data fashion_mnist_mini (known: raynas spaces)"
-            )
+        spec = spec_typed(space, overrides, config, given, typed)
         results = launch(spec, name=name, home_dir=home, data_dir=data_dir, address=address, store=store)
         _closing(results)
 
@@ -213,6 +212,11 @@ def results(
         write_frame(frame, writer, output)
 
 
+app.command()(submit)
+app.command()(jobs)
+app.command()(logs)
+app.command()(stop)
+app.command()(fetch)
 app.command()(plot)
 app.command()(simulate)
 app.command()(reproduce)
@@ -326,10 +330,21 @@ def bench(
 
 
 @app.callback(invoke_without_command=True)
-def version(show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
-    if show:
-        import raynas
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    expect: Annotated[str | None, typer.Option(hidden=True)] = None,  # what a job was submitted by
+) -> None:
+    import raynas
 
+    if expect is not None and expect != raynas.__version__:
+        typer.secho(
+            f"error: this cluster has raynas {raynas.__version__}, and the job comes from raynas {expect}: install the same on "
+            "both, or submit with --any-version",
+            fg="red",
+            err=True,
+        )
+        raise typer.Exit(2)
+    if show:
         typer.echo(raynas.__version__)
         raise typer.Exit
 

@@ -63,11 +63,11 @@ def search(
     of this and other experiments [$RAYNAS_STORE, or a file in the experiment's folder]. `settings` are further fields of Experiment.
     Raises InputError for what cannot be run, SearchFailed when the first trials all fail alike.
     """
-    spec: dict[str, Any] = {**settings, "space": _as_spec(space)}
+    spec: dict[str, Any] = {**settings, "space": as_spec(space)}
     function = trainable if callable(trainable) else None
     arrays = None if data is None or isinstance(data, str | os.PathLike) else data
     named = {
-        "trainable": _name_of(trainable) if trainable is not None else None,
+        "trainable": name_of(trainable) if trainable is not None else None,
         "data": None if data is None else os.fspath(data) if arrays is None else "(arrays)",
         "search": search,
         "stop": stop,
@@ -97,7 +97,7 @@ def search(
     )
 
 
-def _as_spec(space: Any) -> Any:
+def as_spec(space: Any) -> Any:
     """A space as the Experiment holds it: a name or plain data."""
     if isinstance(space, str | os.PathLike):
         return os.fspath(space)
@@ -106,7 +106,7 @@ def _as_spec(space: Any) -> Any:
     return read(space).spec()
 
 
-def _name_of(function: Any) -> str:
+def name_of(function: Any) -> str:
     return function if isinstance(function, str) else f"{function.__module__}:{function.__qualname__}"
 
 
