@@ -53,6 +53,8 @@ HOMES = {
     "plotly": ("results/plots", "bench"),
     "kaleido": ("results/plots/files.py",),
     "typer": ("cli",),
+    "requests": ("service",),
+    "pathspec": ("service/packing.py",),
     "threadpoolctl": ("searchers/bananas.py",),
     "yaml": ("settings.py",),
     "safetensors": ("train/checkpoint.py", "exports"),

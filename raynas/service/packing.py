@@ -49,7 +49,8 @@ def look(folder: str | Path, limit_mb: float = LIMIT_MB) -> Package:
     root = Path(folder).expanduser().resolve()
     if not root.is_dir():
         raise InputError(f"the working directory '{root}' is no folder")
-    files, datasets = [], []
+    files: list[tuple[str, int]] = []
+    datasets: list[tuple[str, int]] = []
     for path in _travelling(root):
         size = path.stat().st_size
         is_data = path.suffix.lower() in DATASETS and size > DATASET_BYTES
