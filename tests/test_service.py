@@ -25,6 +25,7 @@ from raynas.cli.main import app
 from raynas.objectives import Trial
 from raynas.results import Heard, Store, StoreError
 from raynas.results.results import Results
+from raynas.run.folders import open_results
 from raynas.service import door, packing, parcel
 from raynas.service.cluster import Cluster
 from raynas.service.fetch import install
@@ -553,7 +554,7 @@ def test_a_stopped_job_goes_on_where_it_was_read_in_place(there, tmp_path):
     with raynas.cluster(there, home=home) as cluster:
         asked = {"objective": "score", "search": "random", "name": "long", "trials": 5, "seed": 2}
         future = cluster.submit({**SPACE, "pause_s": 0.5}, "own:train", **asked)
-        _wait_for_trials(future.results, 1)
+        _wait_for_trials(lambda: open_results("long", home), 1)
         with pytest.raises(InputError, match="is running as the job"):
             cluster.submit({**SPACE, "pause_s": 0.5}, "own:train", **asked)
         ended = CliRunner().invoke(app, ["stop", future.id, "--address", there])

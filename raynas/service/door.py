@@ -6,6 +6,7 @@ hold the same one: in RAY_AUTH_TOKEN, in the file that RAY_AUTH_TOKEN_PATH names
 read on the way: reach other machines by https or through a tunnel.
 """
 
+import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,6 +131,9 @@ def release(version: str) -> str:
 def _client(address: str, headers: dict[str, str]) -> Any:
     from ray.job_submission import JobSubmissionClient
 
+    logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(
+        logging.WARNING
+    )  # what is uploaded is said already
     try:
         with environment({"RAY_API_SERVER_ADDRESS": address}):  # else $RAY_ADDRESS goes before what was said
             return JobSubmissionClient(address, headers=headers)
