@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from raynas.run.folders import open_results as open
     from raynas.run.launch import resume, search
     from raynas.run.reproduce import reproduce
-    from raynas.run.verify import verify
+    from raynas.run.verify import verified_model, verify
     from raynas.run.winner import trained_model as model
     from raynas.service.cluster import cluster
     from raynas.space import Cell, Genome, Space
@@ -36,6 +36,7 @@ __all__ = [
     "reproduce",
     "resume",
     "search",
+    "verified_model",
     "verify",
 ]
 
@@ -54,6 +55,7 @@ _HOMES = {
     "reproduce": "raynas.run.reproduce:reproduce",
     "resume": "raynas.run.launch:resume",
     "search": "raynas.run.launch:search",
+    "verified_model": "raynas.run.verify:verified_model",
     "verify": "raynas.run.verify:verify",
 }
 

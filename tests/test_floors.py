@@ -35,7 +35,7 @@ HOMES = {
     "mlflow": ("run/tracking/mlflow.py",),
     "wandb": ("run/tracking/wandb.py",),
     "tensorboardX": ("run/tracking/tensorboard.py",),
-    "sqlalchemy": ("results",),
+    "sqlalchemy": ("results", "bench/frames.py"),
     "torch": (
         "models",
         "searchers/enas.py",
@@ -47,11 +47,15 @@ HOMES = {
         "bench",
         "cli/doctor.py",
         "exports",
+        "service/predictor.py",
     ),
+    "fastapi": ("service",),
     "medmnist": ("data",),
     "torchvision": ("data", "bench"),
-    "plotly": ("results/plots", "bench"),
+    "plotly": ("results/plots", "bench", "results/report"),
     "kaleido": ("results/plots/files.py",),
+    "jinja2": ("results/report",),
+    "pyarrow": ("results/frames.py", "cli/show.py"),
     "typer": ("cli",),
     "requests": ("service",),
     "pathspec": ("service/packing.py",),
@@ -60,6 +64,7 @@ HOMES = {
     "safetensors": ("train/checkpoint.py", "exports"),
     "onnx": ("exports/onnx.py",),
     "onnxruntime": ("exports/onnx.py",),
+    "scipy": ("results/intervals.py", "results/verdict.py", "results/compare.py"),
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

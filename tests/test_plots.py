@@ -103,9 +103,6 @@ KINDS = {
     "macro": lambda folder: written(folder, MIXED * 2, space="enas_macro"),
 }
 EMPTY = {"nothing", "only refused", "only failed"}
-BUILT = {
-    name: function for name, function in PLOTS.items() if name not in ("rungs", "importances") or hasattr(Results, name)
-}
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
@@ -113,7 +110,7 @@ def kind(request, tmp_path_factory):
     return request.param, KINDS[request.param](tmp_path_factory.mktemp("results"))
 
 
-@pytest.mark.parametrize("what", list(BUILT))
+@pytest.mark.parametrize("what", list(PLOTS))
 def test_every_picture_of_every_kind_of_experiment(kind, what):
     """A figure with titles that plotly can serialise, or one clear reason."""
     name, results = kind
@@ -154,7 +151,7 @@ def test_ten_thousand_trials_are_drawn_and_thinned_out_loud(tmp_path):
         tmp_path, ["done" if here < 0.5 else "stopped" for here in rng.random(count)], space="simple_cnn", slots=40
     )
     began = time.perf_counter()
-    for what in BUILT.keys() - {"importances"}:
+    for what in PLOTS.keys() - {"importances"}:
         figure = PLOTS[what](results, None)
         points = [trace for trace in figure.data if getattr(trace, "x", None) is not None and len(trace.x) > MANY]
         for trace in points:
@@ -334,7 +331,6 @@ def test_a_drawing_is_written_as_svg_and_html(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(Results, "rungs"), reason="without Results.rungs")
 def test_pictures_of_pixels_by_a_real_browser(tmp_path):
     pytest.importorskip("kaleido")
     results = written(tmp_path / "runs" / "made", MIXED * 3)
@@ -371,7 +367,6 @@ def plot(home, *arguments):
     return CliRunner().invoke(app, ["plot", *map(str, arguments), "--home", str(home)])
 
 
-@pytest.mark.skipif(not hasattr(Results, "rungs"), reason="without Results.rungs")
 def test_all_writes_what_there_is_and_says_what_is_left_out(home, tmp_path):
     made = plot(home, "luck", "all", "--output", tmp_path / "pictures")
     assert made.exit_code == 0, made.output

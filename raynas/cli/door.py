@@ -55,8 +55,8 @@ def errors_at_the_door() -> Iterator[None]:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt as interrupt:
-        name = interrupt.args[0] if interrupt.args else "NAME"
-        typer.echo(f"interrupted; go on with: raynas resume {name}", err=True)
+        name, command = interrupt.args if len(interrupt.args) == 2 else ("NAME", "resume")
+        typer.echo(f"interrupted; go on with: raynas {command} {name}", err=True)
         raise typer.Exit(130) from None
     except RuntimeError as error:
         from raynas.run.drive import SearchFailed

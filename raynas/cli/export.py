@@ -11,7 +11,8 @@ from raynas.cli.door import DataDir, Home, errors_at_the_door
 def export(
     name: Annotated[str, typer.Argument(help="The experiment.")],
     trial: Annotated[
-        int | None, typer.Option(help="Another trial than the best; it must have kept its weights.")
+        int | None,
+        typer.Option(help="A trial that kept its weights [what verify recommends, else the best]."),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="The folder to write [NAME-trial-N].")] = None,
     format: Annotated[

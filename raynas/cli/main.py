@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from raynas.cli.compare import compare
 from raynas.cli.door import (
     Address,
     DataDir,
@@ -22,8 +23,10 @@ from raynas.cli.door import (
 from raynas.cli.export import export, predict
 from raynas.cli.jobs import fetch, jobs, logs, stop, submit
 from raynas.cli.plot import plot
+from raynas.cli.report import report
 from raynas.cli.reproduce import reproduce
 from raynas.cli.simulate import simulate
+from raynas.cli.verify import verify
 from raynas.tables import InputError
 
 app = typer.Typer(
@@ -189,11 +192,14 @@ def _results_or_why(name: str, home: Path | None, store: str | None) -> Any:
 def results(
     name: Annotated[str, typer.Argument(help="The experiment.")],
     format: Annotated[str, typer.Option(help="table, csv, json or parquet.")] = "table",
-    view: Annotated[str, typer.Option(help="trials, curves, generations, lineage (of the best), pareto.")] = "trials",
+    view: Annotated[
+        str, typer.Option(help="trials, curves, generations, lineage (of the best), pareto, rungs, importances.")
+    ] = "trials",
     where: Annotated[
         str | None, typer.Option(help="An SQL condition on trials, e.g. 'fitness > 0.8 and lr < 0.001'.")
     ] = None,
     metrics: Metrics = None,
+    columns: Annotated[bool, typer.Option("--columns", help="What the view's columns are, instead.")] = False,
     output: Annotated[Path | None, typer.Option(help="Write to this file [standard output].")] = None,
     home: Home = None,
     store: StoreUrl = None,
@@ -208,7 +214,10 @@ def results(
         if where is not None and view != "trials":
             raise InputError(f"--where goes with the view trials, got '{view}'")
         found = open_results(name, home, store)
-        frame = looked(found, modes(metrics)) if where is None else found.where(where)
+        if columns:
+            frame = found.columns("trials" if view in ("lineage", "pareto") else view)
+        else:
+            frame = looked(found, modes(metrics)) if where is None else found.where(where)
         write_frame(frame, writer, output)
 
 
@@ -222,23 +231,9 @@ app.command()(simulate)
 app.command()(reproduce)
 app.command()(export)
 app.command()(predict)
-
-
-@app.command()
-def verify(
-    name: Annotated[str, typer.Argument(help="The experiment.")],
-    trial: Annotated[
-        int | None, typer.Option(help="Another trial than the best; it must have kept its weights.")
-    ] = None,
-    home: Home = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Score the winner on the test split, which no search has seen."""
-    with errors_at_the_door():
-        from raynas.cli.show import print_verdict
-        from raynas.run.verify import verify as score
-
-        print_verdict(name, score(name, trial, home, data_dir))
+app.command()(report)
+app.command()(compare)
+app.command()(verify)
 
 
 @app.command()

@@ -4,11 +4,13 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from raynas.data import Dataset, load
+from raynas.data import Dataset
 from raynas.exports.model import WEIGHTS, Trained, from_folder
 from raynas.exports.record import FILE, Record, Scored, Search
-from raynas.results.results import COUNTED, Results
+from raynas.objectives import COSTS
+from raynas.results.results import Results
 from raynas.run.folders import open_results
+from raynas.run.searched import dataset_of
 from raynas.run.winner import trained_model, trial_number
 from raynas.tables import InputError
 from raynas.train.checkpoint import has_checkpoint
@@ -30,26 +32,6 @@ def find(model: Results | str | Path, home: str | Path | None, data_dir: str | P
         there = f"the folder '{model}' has no {FILE}" if path.is_dir() else f"there is no exported folder '{model}'"
         raise InputError(f"{there} (raynas export NAME writes one), and {error}") from error
     return from_experiment(results, None, dataset_of(results, data_dir))
-
-
-def dataset_of(results: Results, data_dir: str | Path | None = None, arrays: Any = None) -> Dataset:
-    """The data of an experiment, split as it was; `arrays` are handed over where it was searched on arrays."""
-    spec, row = results.experiment["spec"], results.experiment["data"]
-    if spec["data"] is None:
-        raise InputError(f"'{results.name}' trained by a function of yours: its networks are yours too")
-    if spec["data"] == "(arrays)" and arrays is None:
-        raise InputError(f"'{results.name}' was searched on arrays: hand them over in Python, data=(images, labels)")
-    data = load(
-        spec["data"] if arrays is None else arrays,
-        data_dir=data_dir,
-        seed=results.experiment["seed"],
-        validation=spec["validation"],
-        image_size=spec["image_size"],
-        split=spec.get("split", "official"),
-    )
-    if data.digest != row["digest"]:
-        raise InputError(f"the data of '{results.name}' has changed since it was searched")
-    return data
 
 
 def with_weights(results: Results, trial: int | None) -> int:
@@ -103,8 +85,8 @@ def from_experiment(
         training=recipe_for(spec["training"], config).model_dump(mode="json"),
         training_s=float(row["seconds"]),
         test=test,
-        cost=_numbers(row, tuple(COUNTED)),
-        search=_search(results if search is None else search),
+        cost=_numbers(row, tuple(COSTS)),
+        search=_search(search or results),
         data={"name": data.name, "sha256": data.digest, **sizes},
         fingerprints=experiment["fingerprints"] or {},
     )

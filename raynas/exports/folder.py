@@ -15,7 +15,7 @@ from raynas.data import Dataset
 from raynas.data.batches import Batches
 from raynas.data.dataset import Split
 from raynas.exports.card import card
-from raynas.exports.experiment import dataset_of, from_experiment, with_weights
+from raynas.exports.experiment import from_experiment, with_weights
 from raynas.exports.formats import ALWAYS, FORMATS, ExportError
 from raynas.exports.model import Trained
 from raynas.exports.onnx import missing
@@ -23,6 +23,8 @@ from raynas.exports.record import FILE, Score, Scored, title, write_record
 from raynas.models.source import source
 from raynas.results.results import Results
 from raynas.run.folders import open_results
+from raynas.run.searched import dataset_of
+from raynas.run.verify import verified_training
 from raynas.tables import InputError, look_up
 
 COMPARED = 128  # real images
@@ -49,7 +51,6 @@ def export(
     formats: Sequence[str] | None = None,
     force: bool = False,
     score: Score | None = None,
-    search: Results | None = None,
     data: Any = None,
     home: str | Path | None = None,
     data_dir: str | Path | None = None,
@@ -57,12 +58,18 @@ def export(
     """Write the network of the best trial (or of the one numbered `trial`) into the folder `output` (NAME-trial-N), in
     all `formats` (those of FORMATS) and with a model card, each format compared with the original on real images.
 
-    `results` may be trainings that come from a search, its verification say: `search` is then the one whose cost the card names.
-    `force` replaces a folder that an export made. `score` (what `verify` gives) is what the card says of the test split. `data`
+    Of a search that was verified it is the network that is recommended, unless `trial` says another: as trained by the
+    seed that was best on validation, with the score that `verify` gave it. `force` replaces a folder that an export made.
+    `score` (what `raynas.run.score` gives) is what the card says of the test split, `data`
     is handed over again where the search was on arrays. Raises InputError for what cannot be exported, ExportError where a
     format does not do what the original does; neither leaves anything behind.
     """
     results = results if isinstance(results, Results) else open_results(results, home)
+    search = results
+    verdict = results.verdict() if trial is None and score is None else None
+    if verdict is not None and verdict.recommended_trial is not None:
+        results, trial = verified_training(results)
+        score = verdict.score(trial)
     for name in formats or ():
         look_up("format", name, FORMATS)
     number = with_weights(results, trial)

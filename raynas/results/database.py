@@ -33,6 +33,10 @@ class InDatabase:
     def __str__(self) -> str:
         return f"{shown(self.url)} ({self.name})"
 
+    def resolve(self) -> "InDatabase":
+        """Itself: its name is whole, as that of a file is after Path.resolve."""
+        return self
+
 
 Where = Path | InDatabase
 

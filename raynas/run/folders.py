@@ -52,6 +52,11 @@ def open_results(name: str | Path, home_dir: str | Path | None = None, store: st
             results = Results(candidate)
             results.experiment  # noqa: B018 -- says at once when the file is no store
             return results
+    for folder in (home(home_dir) / path.parent, path.parent):  # NAME/verify-1
+        if re.fullmatch(r"verify-\d+", path.name) and (folder / STORE).is_file():
+            results = Results(folder / STORE, path.name)
+            results.experiment  # noqa: B018
+            return results
     known = experiments(home_dir)
     hint = nearest(str(name), known) if known else ""
     there = f" Known: {', '.join(known)}" if known else ""
@@ -159,6 +164,7 @@ def _short(plan: Plan) -> str:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """One driver an experiment: the lock goes with the process, however that ends."""
+    folder.mkdir(parents=True, exist_ok=True)  # a database knows experiments that began in another home
     with open(folder / "driver.lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from raynas.models.macro import places_of, used_after
+from raynas.models.macro import used_after
 from raynas.models.source.parts import HALVE, PROJECT, Shape, halved, stem_lines
 from raynas.models.source.text import Source, call, side, total
-from raynas.space.macro import parse_layers
+from raynas.space.macro import parse_layers, places_of
 
 CONV = '''\
 class Conv(nn.Sequential):

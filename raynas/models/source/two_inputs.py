@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from raynas.models.micro import reducing
 from raynas.models.source.parts import AVG_POOL, HALVE, MAX_POOL, PROJECT, SEP_CONV, Shape, halved, stem_lines
 from raynas.models.source.text import Source, call, class_text, side
-from raynas.space.micro_cell import INPUTS, Pairs, loose_ends, parse_pairs, show_pairs
+from raynas.space.micro_cell import INPUTS, Pairs, loose_ends, parse_pairs, reducing, show_pairs
 
 FIT = '''\
 def fit(entering, leaving, halve=False):

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from raynas.results.drawing.cells import draw_cell, draw_macro, draw_micro
 from raynas.results.drawing.chains import draw_genome, draw_parameters, draw_simple_cnn
 from raynas.results.drawing.sheet import Sheet
@@ -81,6 +83,6 @@ def draw_trial(results: Any, number: int | None = None) -> str:
     said = [f"{results.name}, trial {number}"]
     if row["fitness"] == row["fitness"]:
         said.append(f"fitness {row['fitness']:.4f}")
-    if isinstance(row["params"], int) or row["params"] == row["params"]:
+    if not pd.isna(row["params"]):
         said.append(f"{int(row['params']):,} parameters")
     return draw(config, ", ".join(said))

@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from raynas.results.drawing.sheet import spoken
+from raynas.results.importances import matters
 from raynas.results.plots import style
 from raynas.results.plots.style import BLUE, GREY, ORANGE, Metrics
 from raynas.space import kinds, read
@@ -29,17 +30,11 @@ def _decisions(results: Any, trials: pd.DataFrame) -> dict[str, tuple[Any, list[
         for config in configs:
             values = kinds.to_genes(domain, config[name])
             for gene, plain in kinds.genes(domain).items():
-                there = gene == "" or _matters(domain, config[name], values, gene, plain)
+                there = gene == "" or matters(domain, config[name], values, gene, plain)
                 found.setdefault(f"{name}.{gene}" if gene else name, (plain, []))[1].append(
                     values[gene] if there else None
                 )
     return found
-
-
-def _matters(domain: Any, value: Any, values: dict[str, Any], gene: str, plain: Any) -> bool:
-    """Whether another value of the gene makes another network: the filters of a layer that is not there do not."""
-    others = [other for u in (0.0, 0.5, 1.0) if (other := kinds.decode(plain, u)) != values[gene]]
-    return any(kinds.from_genes(domain, {**values, gene: other}) != value for other in others)
 
 
 def explained(values: list[Any], fitness: np.ndarray) -> float:

@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from raynas.results import views
 from raynas.results.plots import style
 from raynas.results.plots.style import BLACK, ORANGE, SERIES, STATES, Metrics
 from raynas.tables import InputError
@@ -20,13 +21,12 @@ def so_far(frame: pd.DataFrame) -> pd.DataFrame:
     and `best`: of those trained to their end, of all others while there are none."""
     own = style.judged(frame)
     own = own[own["state"].isin(["done", "stopped"])].sort_values(["ended", "number"])
-    done = own["fitness"].where(own["state"] == "done").cummax().ffill()
     starts = frame["started"].dropna()
     since = starts.min() if len(starts) else own["ended"].min()
     return own.assign(
         trials=np.arange(1, len(own) + 1),
         after_s=(own["ended"] - since).dt.total_seconds(),
-        best=done.where(done.notna(), own["fitness"].cummax()),
+        best=views.best_so_far(own),
     )
 
 
