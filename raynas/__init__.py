@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from raynas.run.reproduce import reproduce
     from raynas.run.verify import verified_model, verify
     from raynas.run.winner import trained_model as model
+    from raynas.service.cluster import cluster
     from raynas.space import Cell, Genome, Space
 
 __version__ = "0.1.0"
@@ -26,6 +27,7 @@ __all__ = [
     "Genome",
     "Results",
     "Space",
+    "cluster",
     "derive",
     "export",
     "model",
@@ -44,6 +46,7 @@ _HOMES = {
     "Genome": "raynas.space:Genome",
     "Results": "raynas.results.results:Results",
     "Space": "raynas.space:Space",
+    "cluster": "raynas.service.cluster:cluster",
     "derive": "raynas.run.derive:derive",
     "export": "raynas.exports.folder:export",
     "model": "raynas.run.winner:trained_model",

@@ -57,6 +57,8 @@ HOMES = {
     "jinja2": ("results/report",),
     "pyarrow": ("results/frames.py", "cli/show.py"),
     "typer": ("cli",),
+    "requests": ("service",),
+    "pathspec": ("service/packing.py",),
     "threadpoolctl": ("searchers/bananas.py",),
     "yaml": ("settings.py",),
     "safetensors": ("train/checkpoint.py", "exports"),

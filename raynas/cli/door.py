@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,12 @@ DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Where datasets lie [$RAYNAS_DATA or the user's cache].")
 ]
 Address = Annotated[str | None, typer.Option("--address", help="A running Ray to join, e.g. auto [start one here].")]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store", help="A PostgreSQL database for the trials, postgresql://USER@HOST/NAME [$RAYNAS_STORE or a file]."
+    ),
+]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings as key=value, e.g. budget.trials=40 training.lr=1e-3.")
 ]
@@ -59,3 +65,27 @@ def errors_at_the_door() -> Iterator[None]:
             raise
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from None
+
+
+def spec_typed(
+    space: str | None,
+    overrides: list[str] | None,
+    config: Path | None,
+    given: dict[str, Any],
+    typed: dict[str, Any],
+) -> dict[str, Any]:
+    """The spec of what was typed: the file, over it the options (`given` whole, `typed` by their dotted keys), over these the
+    overrides."""
+    from raynas.settings import override, read_yaml
+
+    spec: dict[str, Any] = read_yaml(config) if config else {}
+    positional = list(overrides or [])
+    if space is not None and "=" in space and config is not None:  # `--config f.yaml budget.trials=4`
+        positional.insert(0, space)
+        space = None
+    spec |= {key: value for key, value in {"space": space, **given}.items() if value is not None}
+    spec = override(spec, [f"{key}={value}" for key, value in typed.items() if value is not None])
+    spec = override(spec, positional)
+    if "space" not in spec:
+        raise InputError("name a space, e.g. raynas search genome_cnn --data fashion_mnist_mini (known: raynas spaces)")
+    return spec

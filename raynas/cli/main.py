@@ -8,8 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from raynas.cli.compare import compare
-from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, Track, errors_at_the_door, modes
+from raynas.cli.door import (
+    Address,
+    DataDir,
+    Home,
+    Metrics,
+    Overrides,
+    StoreUrl,
+    Track,
+    errors_at_the_door,
+    modes,
+    spec_typed,
+)
 from raynas.cli.export import export, predict
+from raynas.cli.jobs import fetch, jobs, logs, stop, submit
 from raynas.cli.plot import plot
 from raynas.cli.report import report
 from raynas.cli.reproduce import reproduce
@@ -51,19 +63,13 @@ def search(
     home: Home = None,
     data_dir: DataDir = None,
     address: Address = None,
+    store: StoreUrl = None,
 ) -> None:
     """Search a space: raynas search genome_cnn --data fashion_mnist_mini --trials 20"""
     with errors_at_the_door():
         from raynas.run.launch import launch
-        from raynas.settings import override, read_yaml
 
-        spec: dict[str, Any] = read_yaml(config) if config else {}
-        positional = list(overrides or [])
-        if space is not None and "=" in space and config is not None:  # `--config f.yaml budget.trials=4`
-            positional.insert(0, space)
-            space = None
         given = {
-            "space": space,
             "data": data,
             "search": searcher,
             "stop": stop,
@@ -71,7 +77,6 @@ def search(
             "trainable": trainable,
             "track": track or None,
         }
-        spec |= {key: value for key, value in given.items() if value is not None}
         typed = {
             "budget.trials": trials,
             "training.epochs": epochs,
@@ -79,13 +84,8 @@ def search(
             "resources.gpu": gpu,
             "seed": seed,
         }
-        spec = override(spec, [f"{key}={value}" for key, value in typed.items() if value is not None])
-        spec = override(spec, positional)
-        if "space" not in spec:
-            raise InputError(
-                "name a space, e.g. raynas search genome_cnn --data fashion_mnist_mini (known: raynas spaces)"
-            )
-        results = launch(spec, name=name, home_dir=home, data_dir=data_dir, address=address)
+        spec = spec_typed(space, overrides, config, given, typed)
+        results = launch(spec, name=name, home_dir=home, data_dir=data_dir, address=address, store=store)
         _closing(results)
 
 
@@ -123,6 +123,7 @@ def resume(
     home: Home = None,
     data_dir: DataDir = None,
     address: Address = None,
+    store: StoreUrl = None,
 ) -> None:
     """Go on with an experiment that was interrupted or killed, or extend a finished one."""
     with errors_at_the_door():
@@ -136,6 +137,7 @@ def resume(
             home=home,
             data_dir=data_dir,
             address=address,
+            store=store,
         )
         _closing(results)
 
@@ -154,28 +156,34 @@ def _closing(results: Any) -> None:
 
 
 @app.command()
-def status(name: Annotated[str | None, typer.Argument(help="The experiment [all].")] = None, home: Home = None) -> None:
+def status(
+    name: Annotated[str | None, typer.Argument(help="The experiment [all].")] = None,
+    home: Home = None,
+    store: StoreUrl = None,
+) -> None:
     """Which experiments there are and how far they are."""
     with errors_at_the_door():
         from raynas.cli.show import print_status
         from raynas.run.folders import experiments, open_results
         from raynas.run.folders import home as home_of
 
-        names = [name] if name else experiments(home)
+        names = [name] if name else experiments(home, store)
         if not names:
             typer.echo(
                 f"no experiments in '{home_of(home)}' yet; start one: raynas search genome_cnn --data fashion_mnist_mini"
             )
         else:
-            print_status([open_results(name, home)] if name else [_results_or_why(item, home) for item in names])
+            print_status(
+                [open_results(name, home, store)] if name else [_results_or_why(item, home, store) for item in names]
+            )
 
 
-def _results_or_why(name: str, home: Path | None) -> Any:
+def _results_or_why(name: str, home: Path | None, store: str | None) -> Any:
     """An experiment's results; the error where its store cannot be read, so that the others still show."""
     from raynas.run.folders import open_results
 
     try:
-        return open_results(name, home)
+        return open_results(name, home, store)
     except InputError as error:
         return error
 
@@ -194,6 +202,7 @@ def results(
     columns: Annotated[bool, typer.Option("--columns", help="What the view's columns are, instead.")] = False,
     output: Annotated[Path | None, typer.Option(help="Write to this file [standard output].")] = None,
     home: Home = None,
+    store: StoreUrl = None,
 ) -> None:
     """One table of everything that was tried."""
     with errors_at_the_door():
@@ -204,7 +213,7 @@ def results(
         writer, looked = look_up("format", format, FORMATS), look_up("view", view, VIEWS)
         if where is not None and view != "trials":
             raise InputError(f"--where goes with the view trials, got '{view}'")
-        found = open_results(name, home)
+        found = open_results(name, home, store)
         if columns:
             frame = found.columns("trials" if view in ("lineage", "pareto") else view)
         else:
@@ -212,6 +221,11 @@ def results(
         write_frame(frame, writer, output)
 
 
+app.command()(submit)
+app.command()(jobs)
+app.command()(logs)
+app.command()(stop)
+app.command()(fetch)
 app.command()(plot)
 app.command()(simulate)
 app.command()(reproduce)
@@ -227,13 +241,14 @@ def best(
     name: Annotated[str, typer.Argument(help="The experiment.")],
     k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 1,
     home: Home = None,
+    store: StoreUrl = None,
 ) -> None:
     """The best trials, their configs whole, and the rule by which they are the best."""
     with errors_at_the_door():
         from raynas.cli.show import print_winners
         from raynas.run.folders import open_results
 
-        print_winners(open_results(name, home), k)
+        print_winners(open_results(name, home, store), k)
 
 
 @app.command()
@@ -310,10 +325,21 @@ def bench(
 
 
 @app.callback(invoke_without_command=True)
-def version(show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
-    if show:
-        import raynas
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    expect: Annotated[str | None, typer.Option(hidden=True)] = None,  # what a job was submitted by
+) -> None:
+    import raynas
 
+    if expect is not None and expect != raynas.__version__:
+        typer.secho(
+            f"error: this cluster has raynas {raynas.__version__}, and the job comes from raynas {expect}: install the same on "
+            "both, or submit with --any-version",
+            fg="red",
+            err=True,
+        )
+        raise typer.Exit(2)
+    if show:
         typer.echo(raynas.__version__)
         raise typer.Exit
 

@@ -1,5 +1,6 @@
 """What was found: the store and its frames."""
 
-from raynas.results.store import Asked, Heard, Store, StoreError, Told
+from raynas.results.database import StoreError
+from raynas.results.store import Asked, Heard, Store, Told
 
 __all__ = ["Asked", "Heard", "Store", "StoreError", "Told"]

@@ -14,6 +14,7 @@ import pandas as pd
 from raynas.results import columns, frames, views
 from raynas.results.columns import CURVES, FRAMES, TRIALS
 from raynas.results.compare import compare, rank_test
+from raynas.results.database import Where
 from raynas.results.importances import REPEATS, importances
 from raynas.results.rungs import rungs
 from raynas.results.store import Store
@@ -30,7 +31,7 @@ class Results:
     """An experiment's store, read-only. Frames are read when first asked for; `refresh` reads again. `row` is one of its
     verifications ("verify-1"), whose trials are then those that are shown."""
 
-    def __init__(self, path: Path, row: str | None = None):
+    def __init__(self, path: Where, row: str | None = None):
         self.path, self.row = path, row
 
     @contextmanager

@@ -1,6 +1,6 @@
 """The tables of the store. A change that older code cannot read raises SCHEMA."""
 
-from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
 SCHEMA = 2  # since 2 a file may hold a search and its verifications
 
@@ -14,7 +14,7 @@ experiments = Table(
     Column("id", Integer, primary_key=True),
     Column("name", String(200), nullable=False, unique=True),
     Column("spec", JSON, nullable=False),  # the Experiment, its space resolved
-    Column("seed", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),  # below 2**63
     Column("data", JSON),  # name, digest and split of the data
     Column("fingerprints", JSON),  # code and environment
     Column("created", Float, nullable=False),  # seconds since 1970, as all moments
@@ -35,7 +35,7 @@ trials = Table(
     Column("fitness", Float),
     Column("origin", JSON, nullable=False),
     Column("duplicate_of", Integer),
-    Column("seed", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
     Column("resources", JSON),
     Column("cost", JSON),
     Column("node", String(200)),

@@ -11,32 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    Connection,
-    Text,
-    create_engine,
-    delete,
-    event,
-    func,
-    insert,
-    inspect,
-    select,
-    type_coerce,
-    update,
-)
-from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import JSON, Connection, Text, cast, delete, func, insert, inspect, select, type_coerce, update
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from raynas.objectives import Trial
+from raynas.results.database import InDatabase, StoreError, Where, check_schema, engine_of, make_tables, take, why
 from raynas.results.schema import SCHEMA, experiments, metadata, reports, trials, verdicts, versions
-from raynas.tables import InputError
 
 BATCH = 250  # rows of a read: more do not fit the processor's cache and take longer
-
-
-class StoreError(InputError):
-    """The store cannot be read or written."""
 
 
 def plain(value: Any) -> Any:
@@ -59,23 +41,9 @@ def _dump(value: Any) -> str:
     return json.dumps(plain(value), separators=(",", ":"))
 
 
-def _engine(path: Path, writable: bool) -> Engine:
-    def connect() -> sqlite3.Connection:
-        if writable:
-            return sqlite3.connect(path, timeout=30)
-        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
-
-    engine = create_engine("sqlite://", creator=connect, json_serializer=_dump)
-    if writable:
-
-        @event.listens_for(engine, "connect")
-        def _(connection: sqlite3.Connection, _: Any) -> None:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute(
-                "PRAGMA synchronous=NORMAL"
-            )  # a commit survives the process; `tell` makes it survive a power cut
-
-    return engine
+def _text(value: str | None) -> str | None:
+    """Text that every database takes: PostgreSQL's has no NUL."""
+    return None if value is None else value.replace("\0", "\\0")
 
 
 @dataclass(frozen=True)
@@ -106,19 +74,22 @@ class Told:
 
 
 class Store:
-    """One experiment's rows. `Store.create` for a new file, `Store.open` for one that exists. Beside the search a file may
-    hold its verifications, experiments called NAME/verify-1, …: `Store.open(path, row="verify-1")`."""
+    """One experiment's rows, in a file or in a database. `Store.create` for a new one, `Store.open` for one that exists.
+    Beside the search there may be its verifications, experiments called NAME/verify-1, …: `Store.open(path, row="verify-1")`."""
 
-    def __init__(self, path: Path, writable: bool):
-        self.path, self._engine = path, _engine(path, writable)
+    def __init__(self, path: Where, writable: bool):
+        self.path, self._engine = path, engine_of(path, writable, _dump)
         self._connection: Connection | None = None
         self._held: list[Any] = []  # statements that go first into the next transaction
         self.broken: StoreError | None = None  # the first write that failed, e.g. on a full disk
         self.experiment_id = 0
 
     @classmethod
-    def create(cls, path: Path, row: dict[str, Any]) -> "Store":
-        """A new store with its experiment's row: all of it or no file."""
+    def create(cls, path: Where, row: dict[str, Any]) -> "Store":
+        """A new store with its experiment's row: all of it or nothing. Raises FileExistsError where a database has an
+        experiment of this name."""
+        if isinstance(path, InDatabase):
+            return cls._create_in_database(path, row)
         scratch = path.parent / ".new"
         try:
             shutil.rmtree(scratch, ignore_errors=True)  # of a driver killed right here
@@ -139,41 +110,66 @@ class Store:
         return cls.open(path, writable=True)
 
     @classmethod
-    def open(cls, path: Path, writable: bool = False, row: str | None = None) -> "Store":
+    def _create_in_database(cls, where: InDatabase, row: dict[str, Any]) -> "Store":
+        store = cls(where, writable=True)
+        try:
+            with store.writing() as connection:
+                make_tables(connection)
+                check_schema(connection, str(where))
+                connection.execute(insert(experiments).values(created=time.time(), elapsed_s=0.0, **row))
+        except StoreError as error:
+            if isinstance(error.__cause__, IntegrityError):
+                raise FileExistsError(str(where)) from error
+            raise
+        finally:
+            store.close()
+        return cls.open(where, writable=True)
+
+    @classmethod
+    def open(cls, path: Where, writable: bool = False, row: str | None = None) -> "Store":
         """The store at `path`, of its search or of the verification `row`; raises StoreError when it is none, damaged, of
         a newer raynas, or has no such row."""
-        if not path.is_file():
+        if isinstance(path, Path) and not path.is_file():
             raise StoreError(f"there is no store at '{path}'")
         store = cls(path, writable)
         try:
             with store._engine.connect() as connection:
-                if not inspect(connection).has_table(versions.name):
-                    raise StoreError(f"'{path}' is not a raynas store")
-                schema = connection.execute(select(versions.c.schema)).scalar_one()
-                if schema > SCHEMA:
-                    raise StoreError(
-                        f"'{path}' was written by a newer raynas (schema {schema}, this one reads up to {SCHEMA}); "
-                        "upgrade raynas to open it"
-                    )
+                check_schema(connection, str(path))
                 wanted = select(experiments.c.id).order_by(experiments.c.id).limit(1)
-                if row is not None:
+                if isinstance(path, InDatabase):
+                    wanted = wanted.where(experiments.c.name == (path.name if row is None else f"{path.name}/{row}"))
+                elif row is not None:
                     wanted = wanted.where(experiments.c.name.endswith(f"/{row}", autoescape=True))
                 found = connection.execute(wanted).scalar_one_or_none()
                 if found is None:
-                    raise StoreError(f"'{path}' holds no '{row}'")
+                    raise StoreError(f"'{path}' holds no {'experiment' if row is None else repr(row)}")
                 store.experiment_id = found
+            if writable and isinstance(path, InDatabase):
+                store._take(path)
         except DatabaseError as error:
-            raise StoreError(f"cannot read the store '{path}': {error.orig}") from error
+            store._engine.dispose()
+            raise StoreError(f"cannot read the store '{path}': {why(error)}") from error
+        except StoreError:
+            store._engine.dispose()
+            raise
         return store
+
+    def _take(self, where: InDatabase) -> None:
+        """The lock is held by the connection that writes: who loses the one has lost the other."""
+        self._connection = self._engine.connect()
+        if not take(self._connection, self.experiment_id):
+            self.close()
+            raise StoreError(f"experiment '{where.name}' is running in another process")
 
     def close(self) -> None:
         if self._held and self.broken is None:
             with self.writing():
                 pass
         if self._connection is not None:
-            driver: Any = self._connection.connection.dbapi_connection
-            with suppress(sqlite3.Error):  # one plain file that also those can read who cannot write beside it
-                driver.execute("PRAGMA journal_mode=DELETE")
+            if isinstance(self.path, Path):
+                driver: Any = self._connection.connection.dbapi_connection
+                with suppress(sqlite3.Error):  # one plain file that also those can read who cannot write beside it
+                    driver.execute("PRAGMA journal_mode=DELETE")
             self._connection.close()
             self._connection = None
         self._engine.dispose()
@@ -190,7 +186,7 @@ class Store:
                     self._connection.execute(statement)
                 yield self._connection
         except DatabaseError as error:
-            self.broken = self.broken or StoreError(f"cannot write the store '{self.path}': {error.orig}")
+            self.broken = self.broken or StoreError(f"cannot write the store '{self.path}': {why(error)}")
             raise self.broken from error
 
     # -- the experiment's row --------------------------------------------------------------------------------------
@@ -217,8 +213,11 @@ class Store:
 
     def others(self) -> list[str]:
         """The verifications' rows, oldest first: "verify-1", …"""
+        wanted = select(experiments.c.name).order_by(experiments.c.id)
+        if isinstance(self.path, InDatabase):
+            wanted = wanted.where(experiments.c.name.startswith(f"{self.path.name}/", autoescape=True))
         with self._engine.connect() as connection:
-            found = connection.execute(select(experiments.c.name).order_by(experiments.c.id)).scalars().all()
+            found = connection.execute(wanted).scalars().all()
         return [name.rpartition("/")[2] for name in found if "/" in name]
 
     def conclude(self, verdict: dict[str, Any]) -> None:
@@ -257,7 +256,7 @@ class Store:
                     attempt=trial.attempt,
                     asked=seq,
                     told=told,
-                    error=trial.error,
+                    error=_text(trial.error),
                     created=time.time(),
                     started=time.time() if trial.state == "running" else None,
                     ended=None if told is None else time.time(),
@@ -293,7 +292,7 @@ class Store:
         ended = self._row(trial.number).values(
             state=trial.state,
             failure=trial.failure,
-            error=trial.error,
+            error=_text(trial.error),
             fitness=trial.fitness,
             told=seq,
             ended=time.time(),
@@ -306,7 +305,7 @@ class Store:
         self._synchronous("NORMAL")
 
     def _synchronous(self, level: str) -> None:
-        if self._connection is not None:
+        if self._connection is not None and isinstance(self.path, Path):  # PostgreSQL's commits are on disk always
             driver: Any = (
                 self._connection.connection.dbapi_connection
             )  # outside of any transaction, or SQLite ignores it
@@ -329,7 +328,10 @@ class Store:
         The driver's own tuples: SQLAlchemy's rows and its reading of JSON take longer than all the rest."""
         table = columns[0].table
         order = trials.c.number if table is trials else reports.c.heard
-        raw = [type_coerce(column, Text) if isinstance(column.type, JSON) else column for column in columns]
+        as_text = (
+            type_coerce if isinstance(self.path, Path) else cast
+        )  # PostgreSQL's driver reads JSON unless it is text there
+        raw = [as_text(column, Text) if isinstance(column.type, JSON) else column for column in columns]
         query = select(*raw).where(table.c.experiment == self.experiment_id).order_by(order)
         text = str(query.compile(self._engine, compile_kwargs={"literal_binds": True}))
         with self._engine.connect() as connection:

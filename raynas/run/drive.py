@@ -12,6 +12,7 @@ from typing import Any
 
 from raynas.data.tabular import PREFIX, find_table
 from raynas.results import Store
+from raynas.results.database import InDatabase, Where
 from raynas.results.results import Results
 from raynas.run.cluster import QUIET, carry, chatter_to, connected, environment, grant
 from raynas.run.folders import STORE, locked
@@ -61,9 +62,12 @@ def drive(
     progress: bool,
     spec: dict[str, Any] | None = None,
     row: str | None = None,
+    database: Any = None,
 ) -> Results:
-    """Run the experiment in `folder`, or its verification `row`, until its budget is used up or it is interrupted."""
+    """Run the experiment in `folder`, or its verification `row`, until its budget is used up or it is interrupted. Its store
+    is there too, or in `database` (a URL)."""
     folder = folder.resolve()  # trials write there from working directories of their own
+    where: Where = folder / STORE if database is None else InDatabase(database, folder.name, folder)
     place = folder if row is None else folder / row
     with ExitStack() as stack:
         stack.enter_context(locked(folder))
@@ -72,7 +76,7 @@ def drive(
         place.mkdir(exist_ok=True)
         stack.enter_context(chatter_to(place / "ray.log"))
         resources, slots = grant(plan.experiment.resources)
-        store = Store.open(folder / STORE, writable=True, row=row)
+        store = Store.open(where, writable=True, row=row)
         stack.callback(store.close)
         store.update_experiment(ended=None, **({} if spec is None else {"spec": spec}))
         experiment = plan.experiment
@@ -125,7 +129,7 @@ def drive(
         raise SearchFailed(f"stopped: {ledger.reason}\n\n{ledger.error}")
     if ledger.reason == INTERRUPTED:
         raise KeyboardInterrupt(folder.name, "resume" if row is None else "verify")
-    return Results(folder / STORE, row)
+    return Results(where, row)
 
 
 def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, out: int) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from raynas.results import Store
+from raynas.results.database import InDatabase, Where, database, database_of, names_in, shown
 from raynas.results.results import Results
 from raynas.run.experiment import Experiment
 from raynas.run.plan import Plan, differences
@@ -24,14 +25,28 @@ def home(given: str | Path | None = None) -> Path:
     return Path(given or os.environ.get("RAYNAS_HOME") or "runs").expanduser()
 
 
-def experiments(given: str | Path | None = None) -> list[str]:
+def store_of(folder: Path, store: Any = None) -> Where:
+    """Where the store of the experiment in `folder` is: a file there, or its rows in the database `store` (a URL) or
+    $RAYNAS_STORE."""
+    given = store or os.environ.get("RAYNAS_STORE")
+    return InDatabase(database(given), folder.name, folder) if given else folder / STORE
+
+
+def experiments(given: str | Path | None = None, store: str | None = None) -> list[str]:
     """The names of the experiments that are there."""
+    url = database_of(store_of(home(given), store))
+    if url is not None:
+        return names_in(url)
     return sorted(path.parent.name for path in home(given).glob(f"*/{STORE}"))
 
 
-def open_results(name: str | Path, home_dir: str | Path | None = None) -> Results:
-    """The results of an experiment, by name, folder or store file. Works while it runs."""
+def open_results(name: str | Path, home_dir: str | Path | None = None, store: str | None = None) -> Results:
+    """The results of an experiment, by name, folder or store file. Works while it runs. With `store` (or $RAYNAS_STORE), the
+    URL of a database, those of the experiment of this name in it."""
     path = Path(name)
+    url = database_of(store_of(home(home_dir), store))
+    if url is not None and not (path.is_file() or (path / STORE).is_file()):
+        return _open_in(url, str(name), home(home_dir))
     for candidate in (home(home_dir) / path / STORE, path / STORE, path):
         if candidate.is_file():
             results = Results(candidate)
@@ -48,24 +63,36 @@ def open_results(name: str | Path, home_dir: str | Path | None = None) -> Result
     raise InputError(f"there is no experiment '{name}' in '{home(home_dir)}'.{hint}{there}")
 
 
-def claim(name: str | None, plan: Plan, row: dict[str, Any], home_dir: Path) -> tuple[Path, bool]:
-    """The folder of a new experiment with its store in it, or that of the one of this name and spec; and whether it was
-    there. A folder is made by one driver only: two that start at once get two names, or one of them an error."""
+def _open_in(url: Any, name: str, home_dir: Path) -> Results:
+    known = names_in(url)
+    if name not in known:
+        there = f" Known: {', '.join(known)}" if known else ""
+        raise InputError(f"there is no experiment '{name}' in '{shown(url)}'.{nearest(name, known)}{there}")
+    return Results(InDatabase(url, name, home_dir / name))
+
+
+def claim(
+    name: str | None, plan: Plan, row: dict[str, Any], home_dir: Path, store: str | None = None
+) -> tuple[Path, bool]:
+    """The folder of a new experiment with its store made, there or in a database, or that of the one of this name and spec;
+    and whether it was there. A folder is made by one driver only: two that start at once get two names, or one of them an
+    error."""
     if name is not None:
-        return _claim_named(name, row, home_dir)
+        return _claim_named(name, row, home_dir, store)
     base = "-".join(
         str(part) for part in (_short(plan), plan.experiment.search["name"].split(":")[-1], plan.experiment.seed)
     )
     number = 1
     while True:
         folder = home_dir / (base if number == 1 else f"{base}-{number}")
-        if _create(folder, row):
+        if _create(folder, row, store):
             return folder, False
         number += 1
 
 
-def _create(folder: Path, row: dict[str, Any]) -> bool:
-    """Make the folder and its store; False when the folder is there already."""
+def _create(folder: Path, row: dict[str, Any], store: str | None) -> bool:
+    """Make the folder and its store; False when the folder is there already, or the name in the database."""
+    where = store_of(folder, store)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir()
@@ -74,25 +101,33 @@ def _create(folder: Path, row: dict[str, Any]) -> bool:
             raise InputError(f"cannot write the store: '{folder.parent}' is no folder") from None
         return False
     except OSError as error:
-        raise InputError(f"cannot write the store '{folder / STORE}': {error}") from error
+        raise InputError(f"cannot write the store '{where}': {error}") from error
     try:
-        Store.create(folder / STORE, {**row, "name": folder.name}).close()
+        Store.create(where, {**row, "name": folder.name}).close()
+    except FileExistsError:  # in the database, from another home
+        folder.rmdir()
+        return False
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return True
 
 
-def _claim_named(name: str, row: dict[str, Any], home_dir: Path) -> tuple[Path, bool]:
+def _claim_named(name: str, row: dict[str, Any], home_dir: Path, store: str | None) -> tuple[Path, bool]:
     folder = home_dir / name
     check_name(name)
-    if _create(folder, row):
+    if _create(folder, row, store):
         return folder, False
-    if not (folder / STORE).exists():
+    where = store_of(folder, store)
+    if isinstance(where, Path) and not where.exists():
         raise InputError(f"'{folder}' is there already and holds no experiment; choose another name")
-    store = Store.open(folder / STORE)
-    there = store.experiment()
-    store.close()
+    if not isinstance(where, Path) and name not in names_in(where.url):
+        raise InputError(
+            f"'{folder}' is there already, and '{shown(where.url)}' has no experiment '{name}'; choose another name"
+        )
+    found = Store.open(where)
+    there = found.experiment()
+    found.close()
     different = differences({**_filled(there["spec"]), "track": row["spec"].get("track")}, row["spec"])
     if (there["data"] or {}).get("digest") != (row["data"] or {}).get("digest"):
         different.append("the data itself")
@@ -129,6 +164,7 @@ def _short(plan: Plan) -> str:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """One driver an experiment: the lock goes with the process, however that ends."""
+    folder.mkdir(parents=True, exist_ok=True)  # a database knows experiments that began in another home
     with open(folder / "driver.lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from raynas.results import Store
+from raynas.results.database import database_of
 from raynas.results.results import Results
 from raynas.run.cluster import QUIET, check_grant, connected, environment
 from raynas.run.drive import drive
 from raynas.run.experiment import Experiment
 from raynas.run.fingerprint import fingerprints
-from raynas.run.folders import check_name, claim, open_results
+from raynas.run.folders import check_name, claim, open_results, store_of
 from raynas.run.folders import home as home_of
 from raynas.run.plan import Plan, make_plan, spec_of
 from raynas.settings import check, override
@@ -50,6 +51,7 @@ def search(
     home: str | Path | None = None,
     data_dir: str | Path | None = None,
     address: str | None = None,
+    store: str | None = None,
     progress: bool = True,
     **settings: Any,
 ) -> Results:
@@ -57,14 +59,15 @@ def search(
 
     `space` is a name (`raynas spaces`), a YAML path, `package.module:name` or a dict of Ray Tune domains. `data` is a
     name (`raynas data`), a path, or `(images, labels)` arrays; or give `trainable`, a generator function
-    `train(config)` that yields a dict of metrics an epoch. `settings` are further fields of Experiment.
+    `train(config)` that yields a dict of metrics an epoch. `store` is the URL of a PostgreSQL database that holds the trials
+    of this and other experiments [$RAYNAS_STORE, or a file in the experiment's folder]. `settings` are further fields of Experiment.
     Raises InputError for what cannot be run, SearchFailed when the first trials all fail alike.
     """
-    spec: dict[str, Any] = {**settings, "space": _as_spec(space)}
+    spec: dict[str, Any] = {**settings, "space": as_spec(space)}
     function = trainable if callable(trainable) else None
     arrays = None if data is None or isinstance(data, str | os.PathLike) else data
     named = {
-        "trainable": _name_of(trainable) if trainable is not None else None,
+        "trainable": name_of(trainable) if trainable is not None else None,
         "data": None if data is None else os.fspath(data) if arrays is None else "(arrays)",
         "search": search,
         "stop": stop,
@@ -89,11 +92,12 @@ def search(
         home_dir=home,
         data_dir=data_dir,
         address=address,
+        store=store,
         progress=progress,
     )
 
 
-def _as_spec(space: Any) -> Any:
+def as_spec(space: Any) -> Any:
     """A space as the Experiment holds it: a name or plain data."""
     if isinstance(space, str | os.PathLike):
         return os.fspath(space)
@@ -102,7 +106,7 @@ def _as_spec(space: Any) -> Any:
     return read(space).spec()
 
 
-def _name_of(function: Any) -> str:
+def name_of(function: Any) -> str:
     return function if isinstance(function, str) else f"{function.__module__}:{function.__qualname__}"
 
 
@@ -115,12 +119,14 @@ def launch(
     home_dir: str | Path | None = None,
     data_dir: str | Path | None = None,
     address: str | None = None,
+    store: str | None = None,
     progress: bool = True,
 ) -> Results:
     """Check a spec, create its experiment (or go on with the one of this name and spec), run it."""
     experiment = check(Experiment, spec, "experiment")
     plan = make_plan(experiment, function=function, arrays=arrays, data_dir=data_dir)
     check_name(name)
+    url = database_of(store_of(home_of(home_dir), store))
     with environment(QUIET), connected(address):
         check_grant(experiment)  # what no machine can give is said before anything is written
         row = {
@@ -129,8 +135,8 @@ def launch(
             "data": data_row(plan),
             "fingerprints": fingerprints(plan.function),
         }
-        folder, _ = claim(name, plan, row, home_of(home_dir))
-        return drive(plan, folder, address, progress)
+        folder, _ = claim(name, plan, row, home_of(home_dir), store)
+        return drive(plan, folder, address, progress, database=url)
 
 
 def resume(
@@ -144,16 +150,17 @@ def resume(
     home: str | Path | None = None,
     data_dir: str | Path | None = None,
     address: str | None = None,
+    store: str | None = None,
     progress: bool = True,
 ) -> Results:
     """Go on with an experiment where its store says it was; `trials` (or `budget.…` and `resources.…` overrides) extend it.
 
     `track` replaces who else hears, and tells them what they missed; `trainable` and `data` are needed again only where the search was given a function that cannot be imported, or arrays.
     """
-    results = open_results(name, home)
-    store = Store.open(results.path)
-    row = store.experiment()
-    store.close()
+    results = open_results(name, home, store)
+    found = Store.open(results.path)
+    row = found.experiment()
+    found.close()
     assignments = [*(overrides or []), *([] if trials is None else [f"budget.trials={trials}"])]
     for assignment in assignments:
         if not assignment.startswith(("budget.", "resources.", "keep=", "track=")):
@@ -172,7 +179,7 @@ def resume(
         )
     plan = make_plan(experiment, function=trainable, arrays=data, data_dir=data_dir)
     stored = (row["data"] or {}).get("digest")
-    found = (data_row(plan) or {}).get("digest")
-    if stored != found:
-        raise InputError(f"the data of '{name}' has changed since it was searched (sha256 {stored} then, {found} now)")
-    return drive(plan, results.folder, address, progress, spec_of(plan))
+    now = (data_row(plan) or {}).get("digest")
+    if stored != now:
+        raise InputError(f"the data of '{name}' has changed since it was searched (sha256 {stored} then, {now} now)")
+    return drive(plan, results.folder, address, progress, spec_of(plan), database=database_of(results.path))

@@ -13,6 +13,7 @@ from typing import Any
 from raynas.data.tabular import is_tabular
 from raynas.objectives import Trial
 from raynas.results import Store
+from raynas.results.database import Where
 from raynas.results.results import Results
 from raynas.results.schema import reports
 from raynas.results.schema import trials as trial_rows
@@ -135,7 +136,7 @@ def reproduce(
 # -- the record ------------------------------------------------------------------------------------------------------
 
 
-def _rows(path: Path, table: Any) -> list[dict[str, Any]]:
+def _rows(path: Where, table: Any) -> list[dict[str, Any]]:
     store = Store.open(path)
     try:
         return store.rows(table)
@@ -165,7 +166,7 @@ def _reproducible(results: Results, number: int) -> dict[str, Any]:
     return row
 
 
-def _curve(path: Path, number: int) -> Curve:
+def _curve(path: Where, number: int) -> Curve:
     """What a trial has reported, by epoch."""
     return {
         row["epoch"]: {**row["metrics"], "fitness": row["fitness"]}

@@ -11,6 +11,7 @@ from raynas.data import Dataset
 from raynas.data.tabular import is_tabular
 from raynas.objectives import ENDED
 from raynas.results import Store
+from raynas.results.database import database_of
 from raynas.results.results import Results
 from raynas.results.schema import trials
 from raynas.results.verdict import Verdict, collect
@@ -78,7 +79,7 @@ def verify(
             check_grant(plan.experiment)
             if latest is None:
                 _add(results, row, spec, plan)
-            drive(plan, results.folder, address, progress, spec, row)
+            drive(plan, results.folder, address, progress, spec, row, database_of(results.path))
     verification = Results(results.path, row)
     verdict = _conclude(results.name, verification, data, ensemble)
     _write(verification, verdict)

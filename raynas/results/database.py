@@ -1,0 +1,152 @@
+"""Where a store is: a file of its own, or an experiment's rows in a PostgreSQL database that holds many."""
+
+import re
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, inspect, select, text
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError
+
+from raynas.results.schema import SCHEMA, experiments, metadata, versions
+from raynas.tables import InputError
+
+LOCKS = (
+    0x7261796E  # "rayn": the first half of raynas's advisory locks; the second is the experiment's id, 0 the tables'
+)
+ANSWER_S = 5
+# a machine that is gone lets go of its lock within a minute, not within the two hours of TCP's defaults
+SESSION = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+
+
+@dataclass(frozen=True)
+class InDatabase:
+    """The experiment `name` in a database; `parent` is the folder of its other files, as a store file's parent is."""
+
+    url: URL
+    name: str
+    parent: Path
+
+    def __str__(self) -> str:
+        return f"{shown(self.url)} ({self.name})"
+
+    def resolve(self) -> "InDatabase":
+        """Itself: its name is whole, as that of a file is after Path.resolve."""
+        return self
+
+
+Where = Path | InDatabase
+
+
+class StoreError(InputError):
+    """The store cannot be read or written."""
+
+
+def shown(url: URL) -> str:
+    """A store's URL without its password, as it may be printed and handed on."""
+    query = {key: value for key, value in url.query.items() if "password" not in key}
+    return URL.create("postgresql", url.username, None, url.host, url.port, url.database, query).render_as_string()
+
+
+def database(given: str | URL) -> URL:
+    """The URL of a PostgreSQL database, `postgresql://USER@HOST:PORT/NAME`."""
+    try:
+        url = make_url(given)
+    except (ArgumentError, ValueError):
+        without = re.sub(r"//[^@/]*@", "//…@", str(given))  # what may be a password is not shown
+        raise InputError(f"a store is named like postgresql://USER@HOST/DATABASE, got '{without}'") from None
+    if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise InputError(
+            f"a store by URL is in PostgreSQL, postgresql://USER@HOST/DATABASE, got '{url.drivername}://…'; SQLite needs "
+            "none, it is a file in the experiment's folder"
+        )
+    return url.set(drivername="postgresql+psycopg")
+
+
+def database_of(where: Where) -> URL | None:
+    """The database that a store is in; None for a file."""
+    return where.url if isinstance(where, InDatabase) else None
+
+
+def engine_of(where: Where | URL, writable: bool, dump: Callable[[Any], str]) -> Engine:
+    """The engine behind a store; one that only reads cannot write."""
+    if isinstance(where, Path):
+        return _sqlite(where, writable, dump)
+    url = where.url if isinstance(where, InDatabase) else where
+    options = f"{SESSION} {'' if writable else '-c default_transaction_read_only=on'}"
+    try:
+        return create_engine(
+            url, json_serializer=dump, connect_args={"connect_timeout": ANSWER_S, "options": options.strip()}
+        )
+    except ModuleNotFoundError as error:
+        raise InputError(f"a store in PostgreSQL needs psycopg: pip install 'raynas[postgres]' ({error})") from None
+
+
+def _sqlite(path: Path, writable: bool, dump: Callable[[Any], str]) -> Engine:
+    def connect() -> sqlite3.Connection:
+        if writable:
+            return sqlite3.connect(path, timeout=30)
+        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
+
+    engine = create_engine("sqlite://", creator=connect, json_serializer=dump)
+    if writable:
+
+        @event.listens_for(engine, "connect")
+        def _(connection: sqlite3.Connection, _: Any) -> None:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(
+                "PRAGMA synchronous=NORMAL"
+            )  # a commit survives the process; `tell` makes it survive a power cut
+
+    return engine
+
+
+def why(error: DatabaseError) -> str:
+    """What the database said, on one line."""
+    return " ".join(str(error.orig).split())
+
+
+def make_tables(connection: Connection) -> None:
+    """The tables of a database that has none, or lacks the younger ones; one driver at a time makes them."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:locks, 0)"), {"locks": LOCKS})
+    there = inspect(connection).has_table(versions.name)
+    metadata.create_all(connection)
+    if not there:
+        connection.execute(versions.insert().values(schema=SCHEMA))
+
+
+def take(connection: Connection, experiment_id: int) -> bool:
+    """Make this connection the one driver of an experiment, until it ends, however it does; False when there is another."""
+    wanted = text("SELECT pg_try_advisory_lock(:locks, :id)")
+    with connection.begin():
+        return bool(connection.execute(wanted, {"locks": LOCKS, "id": experiment_id}).scalar_one())
+
+
+def check_schema(connection: Connection, where: str) -> None:
+    """Raise StoreError where there are no tables of raynas, or those of a newer one."""
+    if not inspect(connection).has_table(versions.name):
+        raise StoreError(f"'{where}' is not a raynas store")
+    schema = connection.execute(select(versions.c.schema)).scalar_one()
+    if schema > SCHEMA:
+        raise StoreError(
+            f"'{where}' was written by a newer raynas (schema {schema}, this one reads up to {SCHEMA}); "
+            "upgrade raynas to open it"
+        )
+
+
+def names_in(url: URL) -> list[str]:
+    """The experiments in a database, in alphabetical order; none where it has no tables yet."""
+    engine = engine_of(url, writable=False, dump=str)
+    try:
+        with engine.connect() as connection:
+            if not inspect(connection).has_table(versions.name):
+                return []
+            check_schema(connection, shown(url))
+            return sorted(name for name in connection.execute(select(experiments.c.name)).scalars() if "/" not in name)
+    except DatabaseError as error:
+        raise StoreError(f"cannot read the store '{shown(url)}': {why(error)}") from error
+    finally:
+        engine.dispose()

@@ -1,0 +1,290 @@
+"""The store in a real PostgreSQL, started here on loopback: many experiments, one driver each, nothing lost by kill -9."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ray import tune
+from trainings import once  # noqa: F401 -- searched on by name
+from typer.testing import CliRunner
+
+import raynas
+from raynas.cli.main import app
+from raynas.objectives import Trial
+from raynas.results import Heard, Store, StoreError
+from raynas.results.database import InDatabase, database, engine_of, names_in, shown
+from raynas.results.schema import SCHEMA, trials, versions
+from raynas.run.folders import experiments, open_results
+from raynas.tables import InputError
+
+PASSWORD = "hunter2"
+ROW = {"spec": {"space": {"x": {"uniform": [0.0, 1.0]}}}, "seed": 2**62, "data": None, "fingerprints": {"code": "é"}}
+SPACE = {"x": tune.uniform(0.0, 1.0)}
+ASKED = {"objective": "score", "search": "random", "cpu": 1, "progress": False}
+
+
+def _binaries():
+    """The folder of PostgreSQL's programs: Debian keeps them off the path."""
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return folders[-1] if folders and (folders[-1] / "postgres").exists() else None
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A PostgreSQL that wants a password, on a free port of loopback; ended by its process id."""
+    pytest.importorskip("psycopg", reason="pip install 'raynas[postgres]'")
+    binaries = _binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL on this machine: apt-get install postgresql")
+    folder = tmp_path_factory.mktemp("postgres")
+    who = {}
+    if os.geteuid() == 0:  # PostgreSQL does not run as root
+        who = {"user": "postgres", "group": "postgres", "extra_groups": []}
+        for parent in (folder, *folder.parents):
+            if parent.owner() == "root" and parent.is_relative_to(tmp_path_factory.getbasetemp().parent):
+                parent.chmod(0o755)
+        shutil.chown(folder, "postgres", "postgres")
+    (folder / "password").write_text(PASSWORD)
+    where = ["-D", str(folder / "data")]
+    made = subprocess.run(
+        [binaries / "initdb", *where, "-U", "raynas", "-A", "scram-sha-256", f"--pwfile={folder / 'password'}", "--no-sync", "-E", "UTF8", "--locale=C"],
+        capture_output=True, text=True, cwd=folder, **who,
+    )  # fmt: skip
+    if made.returncode:
+        pytest.skip(f"initdb does not work here: {made.stderr.strip()}")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [f"-cport={port}", "-clisten_addresses=127.0.0.1", "-cunix_socket_directories=", "-cfsync=off"]
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen([binaries / "postgres", *where, *options], stdout=log, stderr=log, cwd=folder, **who)
+    url = f"postgresql://raynas:{PASSWORD}@127.0.0.1:{port}/postgres"
+    try:
+        while True:
+            assert process.poll() is None, (folder / "log").read_text()
+            try:
+                names_in(database(url))
+                break
+            except StoreError:
+                time.sleep(0.1)
+        yield url
+    finally:
+        process.send_signal(signal.SIGINT)  # its fast shutdown
+        process.wait(30)
+
+
+@pytest.fixture
+def url(server, request):
+    """A database of the test's own."""
+    import psycopg
+
+    name = re.sub(r"\W", "_", request.node.name.lower())[:60]
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return f"{server.rpartition('/')[0]}/{name}"
+
+
+def at(url, name, folder):
+    return InDatabase(database(url), name, folder / name)
+
+
+def fill(store, numbers=3):
+    for number in range(numbers):
+        trial = Trial(number, {"x": number / 3, "z": None}, f"id{number}", seed=2**62 + number, state="running")
+        store.ask(trial, 3 * number, {"cpu": 1.0, "gpu": 0.0})
+        metrics = {"score": number / 3, "list": [1, None], "nan": float("nan"), "b": "second", "a": "first"}
+        store.hear(Heard(3 * number + 1, number, 1, 0.1 + 0.2, metrics), 0, 0.5, "here", last=number == 1)
+        trial.state, trial.fitness, trial.error = "failed" if number == 2 else "done", 1 / 3, "a NUL \0 in it"
+        trial.failure = "diverged"
+        store.tell(trial, 3 * number + 2, 1.25)
+
+
+def test_both_kinds_of_store_hold_the_same(url, tmp_path):
+    file = Store.create(tmp_path / "s" / "store.db", {**ROW, "name": "one"})
+    rows = Store.create(at(url, "one", tmp_path), {**ROW, "name": "one"})
+    for store in (file, rows):
+        fill(store)
+        store.update_experiment(ended="all are done")
+    assert rows.counts() == file.counts() == {"done": 2, "failed": 1}
+    assert rows.history() == file.history()
+    assert {**rows.experiment(), "created": 0} == {**file.experiment(), "created": 0}
+    for store in (file, rows):
+        store.close()
+    near, far = raynas.Results(file.path), raynas.Results(rows.path)
+    moments = ["created", "started", "ended"]
+    pd.testing.assert_frame_equal(near.trials.drop(columns=moments), far.trials.drop(columns=moments))
+    pd.testing.assert_frame_equal(near.curves, far.curves)
+    assert list(far.curves.columns) == list(near.curves.columns), "the order of metrics is kept"
+    assert far.folder == tmp_path / "one"
+
+
+def test_experiments_of_one_database_do_not_see_each_other(url, tmp_path):
+    one, two = (Store.create(at(url, name, tmp_path), {**ROW, "name": name}) for name in ("one", "two"))
+    fill(one)
+    fill(two, 1)
+    two.set_trial(0, state="stopped")
+    assert [len(store.rows(trials)) for store in (one, two)] == [3, 1]
+    assert one.rows(trials)[0]["state"] == "done"
+    assert experiments(tmp_path, url) == ["one", "two"]
+    with pytest.raises(FileExistsError):
+        Store.create(at(url, "two", tmp_path), {**ROW, "name": "two"})
+    assert len(two.rows(trials)) == 1
+    one.close()
+    two.close()
+
+
+def test_one_driver_an_experiment_and_any_number_of_readers(url, tmp_path):
+    where = at(url, "one", tmp_path)
+    driver = Store.create(where, {**ROW, "name": "one"})
+    with pytest.raises(StoreError, match="is running in another process"):
+        Store.open(where, writable=True)
+    other = Store.create(at(url, "two", tmp_path), {**ROW, "name": "two"})
+    reader = Store.open(where)
+    fill(driver, 2)
+    assert reader.counts() == {"done": 2}
+    with pytest.raises(StoreError, match="read-only"):
+        reader.update_experiment(ended="by a reader")
+    driver.close()
+    Store.open(where, writable=True).close()
+    other.close()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from test_postgres import ROW, at, fill
+from raynas.results import Store
+store = Store.create(at(sys.argv[1], "one", Path(sys.argv[2])), {**ROW, "name": "one"})
+fill(store, 2)
+with store.writing() as connection:
+    connection.exec_driver_sql("UPDATE trials SET state = 'lost'")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_driver_leaves_what_it_told_and_no_lock(url, tmp_path):
+    import_path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, url, str(tmp_path)], env={**os.environ, "PYTHONPATH": import_path}
+    )
+    assert ended.returncode == -signal.SIGKILL
+    for attempt in range(100):  # the server takes a moment to see that its client is gone
+        try:
+            store = Store.open(at(url, "one", tmp_path), writable=True)
+            break
+        except StoreError:
+            assert attempt < 99
+            time.sleep(0.1)
+    assert store.counts() == {"done": 2}
+    assert [type(entry).__name__ for entry in store.history()] == ["Asked", "Heard", "Told"] * 2
+    store.close()
+
+
+def test_a_newer_schema_is_refused(url, tmp_path):
+    Store.create(at(url, "one", tmp_path), {**ROW, "name": "one"}).close()
+    engine = engine_of(database(url), writable=True, dump=str)
+    with engine.begin() as connection:
+        connection.execute(versions.update().values(schema=SCHEMA + 1))
+    engine.dispose()
+    with pytest.raises(StoreError, match="written by a newer raynas"):
+        Store.open(at(url, "one", tmp_path))
+    with pytest.raises(StoreError, match="written by a newer raynas"):
+        Store.create(at(url, "two", tmp_path), {**ROW, "name": "two"})
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("mysql://me:hunter2@host/all", "is in PostgreSQL"),
+        ("hunter2", "a store is named like postgresql://"),
+        ("postgresql://me:hunter2@host:port/all", "a store is named like postgresql://"),
+        ("postgresql://me:hunter2@127.0.0.1:1/all", "cannot read the store 'postgresql://me@127.0.0.1:1/all'"),
+    ],
+)
+def test_what_is_no_store_is_said_without_its_password(given, words, tmp_path):
+    pytest.importorskip("psycopg")
+    with pytest.raises(InputError, match=re.escape(words)) as caught:
+        open_results("one", tmp_path, given)
+    if ":hunter2@" in given:
+        assert "hunter2" not in str(caught.value)
+
+
+def test_the_password_is_shown_nowhere(server, url, tmp_path):
+    where = at(url, "one", tmp_path)
+    wrong = url.replace(PASSWORD, "wr0ng")
+    store = Store.create(where, {**ROW, "name": "one"})
+    fill(store)
+    store.close()
+    with pytest.raises(StoreError, match="password authentication failed") as caught:
+        Store.open(at(wrong, "one", tmp_path))
+    said = [str(where), repr(where), shown(database(url + "?sslpassword=hunter2")), str(caught.value)]
+    for command in (["status"], ["best", "one"], ["results", "one"], ["best", "other"], ["status", "other"]):
+        ended = CliRunner().invoke(app, [*command, "--store", url, "--home", str(tmp_path)])
+        said.append(ended.output)
+        assert ended.exit_code == (2 if "other" in command else 0), ended.output
+    assert "there is no experiment 'other'" in said[-1]
+    assert not [text for text in said if PASSWORD in text or "wr0ng" in text]
+
+
+def test_a_search_is_the_same_in_either_store(url, tmp_path, ray_here, monkeypatch):
+    near = raynas.search(SPACE, "trainings:once", trials=4, seed=5, name="mine", home=tmp_path / "a", **ASKED)
+    far = raynas.search(SPACE, "trainings:once", trials=4, seed=5, name="mine", home=tmp_path / "b", store=url, **ASKED)
+    assert not (far.folder / "store.db").exists()
+    columns = ["number", "state", "fitness", "epochs", "x", "score", "identity", "seed", "origin"]
+    pd.testing.assert_frame_equal(near.trials[columns], far.trials[columns])
+    with pytest.raises(InputError, match="exists with another spec"):
+        raynas.search(SPACE, "trainings:once", trials=4, seed=6, name="mine", home=tmp_path / "c", store=url, **ASKED)
+    monkeypatch.setenv("RAYNAS_STORE", url)
+    more = raynas.resume("mine", trials=6, home=tmp_path / "c", progress=False)  # from another home
+    assert list(more.trials["state"]) == ["done"] * 6
+    pd.testing.assert_frame_equal(more.trials.loc[:3, columns], far.trials[columns])
+    assert experiments(tmp_path / "b") == ["mine"]
+    other = raynas.search(SPACE, "trainings:once", trials=1, home=tmp_path / "c", **ASKED)
+    again = raynas.search(SPACE, "trainings:once", trials=1, home=tmp_path / "d", **ASKED)
+    assert again.name == f"{other.name}-2", "names are one database's, not one folder's"
+
+
+DRIVER = """
+import sys
+from ray import tune
+import raynas
+space = {"x": tune.uniform(0, 1), "journal": sys.argv[1]}
+raynas.search(space, "trainings:endless", objective="score", search="random", trials=6, home=sys.argv[2], name="killed",
+              seed=1, cpu=1, progress=False, store=sys.argv[3])
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_search_resumes_and_runs_nothing_twice(url, tmp_path, ray_here):
+    """kill -9 of the driver in the middle of a real search."""
+    journal, home = tmp_path / "journal", tmp_path / "runs"
+    import_path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(journal), str(home), url],
+        env={**os.environ, "PYTHONPATH": import_path},
+        start_new_session=True,
+    )
+    done = 0
+    while done < 2:
+        assert driver.poll() is None
+        time.sleep(0.2)
+        done = Store.open(at(url, "killed", home)).counts().get("done", 0) if "killed" in names_in(database(url)) else 0
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    before = open_results("killed", home, url).trials
+    told = before[before["state"] == "done"]
+    results = raynas.resume("killed", home=home, store=url, progress=False)
+    assert list(results.trials["state"]) == ["done"] * 6
+    pd.testing.assert_frame_equal(results.trials.loc[told.index], told)
+    trained = [line.split() for line in journal.read_text().splitlines()]
+    for number, x in told["x"].items():
+        assert [int(epoch) for at_x, epoch in trained if float(at_x) == x] == list(range(1, 21)), number
