@@ -135,7 +135,14 @@ def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, watch: Watc
         while not ledger.idle:
             try:
                 rules = scheduler if hasattr(scheduler, "replay") else plan.scheduler()
-                _tuner(tune.with_resources(trainable, needs), ledger, rules, Hearing(ledger, view, watch.name), out, scratch).fit()
+                _tuner(
+                    tune.with_resources(trainable, needs),
+                    ledger,
+                    rules,
+                    Hearing(ledger, view, watch.name),
+                    out,
+                    scratch,
+                ).fit()
             except RuntimeError as error:
                 # Tune gives up when Ray kills a worker to free memory; the rest of the night need not
                 if "unexpected exception" not in str(error):
@@ -145,9 +152,7 @@ def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, watch: Watc
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _tuner(
-    trainable: Any, ledger: Ledger, scheduler: Any, hearing: Any, out: Callable[[], int], scratch: str
-) -> Any:
+def _tuner(trainable: Any, ledger: Ledger, scheduler: Any, hearing: Any, out: Callable[[], int], scratch: str) -> Any:
     from ray import tune
 
     from raynas.run.ray_searcher import RaySearcher, Stopping
