@@ -50,7 +50,8 @@ def test_a_good_node_is_well(tmp_path):
 def test_what_is_wrong_is_found_and_nothing_else(what, tmp_path):
     facts, text = BROKEN[what]
     bad = [finding for finding in findings(facts, ("tiny", 100), tmp_path) if not finding.well]
-    assert len(bad) == 1 and text in bad[0].text
+    assert len(bad) == 1
+    assert text in bad[0].text
 
 
 def test_mps_is_told_where_there_are_gpus(tmp_path):
@@ -59,7 +60,8 @@ def test_mps_is_told_where_there_are_gpus(tmp_path):
             f.text for f in findings(other(nvidia=["H100, 80 GiB, 570"], **changed), None, tmp_path) if f.what == "mps"
         ]
 
-    assert mps(mps=True) == ["runs"] and mps()[0].startswith("does not run")
+    assert mps(mps=True) == ["runs"]
+    assert mps()[0].startswith("does not run")
     assert not [finding for finding in findings(GOOD, None, tmp_path) if finding.what == "mps"]
 
 
@@ -69,7 +71,8 @@ def test_folders_of_two_nodes(tmp_path):
     tokens = {"1": "x", "2": "y", "3": "z"}
     for probe, (name, token) in zip((here, there, elsewhere), tokens.items(), strict=True):
         assert probe.write(name, token) is None
-    assert here.read(tokens) == there.read(tokens) == ["3"] and elsewhere.read(tokens) == ["1", "2"]
+    assert here.read(tokens) == there.read(tokens) == ["3"]
+    assert elsewhere.read(tokens) == ["1", "2"]
     assert here.read({"1": "another"}) == ["1"]
     for probe in (here, there, elsewhere):
         probe.clean()
@@ -84,7 +87,8 @@ def test_doctor_asks_the_nodes(ray_here, tmp_path, capsys):
     home = tmp_path / "runs"
     assert examine_nodes("auto", home, "fashion_mnist_mini", None) == 1  # Ray was given GPUs that are not there
     out = " ".join(capsys.readouterr().out.split())
-    assert "! 2 for Ray" in out and out.count("! ") == 1
+    assert "! 2 for Ray" in out
+    assert out.count("! ") == 1
     for text in (
         f"ray {versions()['ray']}",
         "is written here and read everywhere",
@@ -170,14 +174,18 @@ def test_token_and_versions(ray_here):
 
     running = [client("0" * 64), client(token, "1.2.3"), client(token)]
     wrong, older, same = (each.communicate()[0] for each in running)
-    assert wrong.startswith("refused:") and "the token is missing or wrong; set RAY_AUTH_MODE=token" in wrong
-    assert older.startswith("refused:") and "Ray: 1.2.3" in older and f"Ray: {ray.__version__}" in older
+    assert wrong.startswith("refused:")
+    assert "the token is missing or wrong; set RAY_AUTH_MODE=token" in wrong
+    assert older.startswith("refused:")
+    assert "Ray: 1.2.3" in older
+    assert f"Ray: {ray.__version__}" in older
     assert same.startswith("joined")
 
 
 def test_why_not():
     error = ConnectionError("Failed to connect")
-    assert why_not(error) == "Failed to connect" and why_not(ValueError()) == "ValueError"
+    assert why_not(error) == "Failed to connect"
+    assert why_not(ValueError()) == "ValueError"
     error.__cause__ = RuntimeError("Version mismatch: The cluster was started with:\n  Ray: 2.0")
     assert why_not(error).startswith("Version mismatch: The cluster was started with: Ray: 2.0; both")
 
@@ -187,6 +195,8 @@ def test_commands_at_the_door(monkeypatch):
     gone = ["--address", "127.0.0.1:1"]
     for arguments in (["doctor", *gone], ["search", "genome_cnn", "--data", "fashion_mnist_mini", *gone]):
         code, out = command(*arguments)
-        assert code == 2 and "cannot reach Ray at '127.0.0.1:1'" in out
+        assert code == 2
+        assert "cannot reach Ray at '127.0.0.1:1'" in out
     code, out = command("doctor", "--data", "fashion_mnist_mini")
-    assert code == 2 and "goes with --address" in out
+    assert code == 2
+    assert "goes with --address" in out

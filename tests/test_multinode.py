@@ -44,12 +44,15 @@ def test_a_node_that_comes_is_used(moved):
 
 def test_a_node_that_dies_takes_no_trial_with_it(moved):
     rows, starts = moved["rows"], [x for x, _ in moved["starts"]]
-    assert len(rows) == 40 and {row["state"] for row in rows} == {"done"}
+    assert len(rows) == 40
+    assert {row["state"] for row in rows} == {"done"}
     held = set(moved["held"])
     again = {str(row["config"]["x"]) for row in rows if row["attempt"] > 1}
-    assert held and held <= again
+    assert held
+    assert held <= again
     assert all(row["node"].endswith("/127.0.0.3") for row in rows if row["attempt"] > 1)
-    assert moved["ended"] and all(starts.count(str(x)) == 1 for x in moved["ended"])  # what was done is not done again
+    assert moved["ended"]
+    assert all(starts.count(str(x)) == 1 for x in moved["ended"])
     told = [row["told"] for row in rows]
     assert len(set(told)) == len(told)
 
@@ -72,7 +75,8 @@ def test_the_dataset_comes_once_to_each_node(tmp_path):
     assert {row["state"] for row in facts["rows"]} <= {"done", "refused"}
     trained = [row for row in facts["rows"] if row["state"] == "done" and row["duplicate_of"] is None]
     assert len(trained) == 40
-    assert busiest(trained).keys() == {row["node"] for row in trained} and len(busiest(trained)) == 2
+    assert busiest(trained).keys() == {row["node"] for row in trained}
+    assert len(busiest(trained)) == 2
     assert max(busiest(trained).values()) <= SLOTS
     for address in ("127.0.0.2", "127.0.0.3"):
         came = facts["after"][address][1] - facts["before"][address][1]

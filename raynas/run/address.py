@@ -93,7 +93,7 @@ def join(options: dict[str, Any]) -> None:
         check_address(address)
     try:
         ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError, ray.exceptions.RayError) as error:
+    except Exception as error:  # of any kind: a node that does not start in time raises a bare one
         raise InputError(f"cannot {where}: {why_not(error)}") from error
     except SystemExit as error:  # of the client of the head, when it loses patience
         raise InputError(f"cannot {where}: the head does not answer") from error

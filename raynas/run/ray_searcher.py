@@ -80,7 +80,8 @@ class Hearing(tune.Callback):
         self.view.refresh()
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        assert self.ledger is not None and self.name is not None
+        assert self.ledger is not None
+        assert self.name is not None
         number, given = result["number"], trial.config["trial"]
         if "fitness" in result:
             said = {key: result[key] for key in ("attempt", "epoch", "metrics", "fitness", "seconds")}
