@@ -7,10 +7,12 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from test_cli import raynas as command
 
+from raynas.cli.nodes import examine_nodes
 from raynas.run.address import check_address, why_not
 from raynas.run.checkup import NodeFacts, ask_nodes, findings
 from raynas.run.probe import Probe, versions
@@ -81,9 +83,8 @@ def test_folders_of_two_nodes(tmp_path):
     assert "cannot write below" in Probe(f"{tmp_path}/file/x", f"{tmp_path}/file").write("1", "x")
 
 
-def test_doctor_asks_the_nodes(ray_here, tmp_path, capsys):
-    from raynas.cli.nodes import examine_nodes
-
+def test_doctor_asks_the_nodes(ray_here, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("raynas.cli.nodes.ask_nodes", partial(ask_nodes, patience_s=600))  # on a busy machine too
     home = tmp_path / "runs"
     assert examine_nodes("auto", home, "fashion_mnist_mini", None) == 1  # Ray was given GPUs that are not there
     out = " ".join(capsys.readouterr().out.split())
@@ -148,6 +149,7 @@ def test_another_server_than_a_ray():
 CLIENT = """
 import sys
 import ray
+from raynas.run.cluster import connected
 from raynas.tables import InputError
 if len(sys.argv) > 2:
     ray.__version__ = sys.argv[2]

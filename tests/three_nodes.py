@@ -31,17 +31,17 @@ def starts():
 
 
 def training(config):
-    """Waits on the first node until the second is used, later until the first is gone."""
+    """Waits on the first node until the second is used; the next ones there, until that node is gone."""
     import ray
 
-    address = ray.util.get_node_ip_address()
+    address, late = ray.util.get_node_ip_address(), flag("second used").exists()
     with flag("starts").open("a") as log:  # short lines, appended: whole ones
         log.write(f"{config['x']} {address}\n")
     if address == SECOND:
         flag("second used").touch()
     else:
         wait_for("a trial on the second node", flag("second used").exists)
-        if flag("hold").exists():
+        if late:  # it has the place of one that has ended
             with flag("held").open("a") as log:
                 log.write(f"{config['x']}\n")
             wait_for("the end of this node", flag("gone").exists)
@@ -81,7 +81,6 @@ def comes_and_goes(trials):
         came = time.time()
         wait_for("a trial on the second node", lambda: flag("second used").exists() or not searching.is_alive())
         facts["used_after_s"] = round(time.time() - came, 1)
-        flag("hold").touch()
         wait_for("a trial held on the first node", lambda: flag("held").exists() or not searching.is_alive())
         facts["ended"] = [row["config"]["x"] for row in rows_of(raynas.open("moving", FOLDER)) if row["ended"]]
         killed = time.time()

@@ -30,5 +30,5 @@ def examine_nodes(address: str | None, home: Path | None, data: str | None, data
 
 def _shared_bytes(name: str, data_dir: Path | None) -> int:
     """What a search puts into the object store: train and validation."""
-    data = load(name, data_dir)
+    data = load(name, data_dir=data_dir)
     return sum(part.images.nbytes + part.labels.nbytes for part in (data.train, data.validation))

@@ -127,7 +127,10 @@ def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, watch: Watc
     from raynas.train.trainable import GeneratorTrainable
 
     everyone = plan.experiment.budget.trials if plan.waits else None  # who pauses trials has all of them out, in turns
-    out = watch.slots if everyone is None else lambda: everyone
+
+    def out() -> int:
+        return everyone or watch.slots()
+
     trainable = tune.with_parameters(GeneratorTrainable, training=_training(plan), objective=plan.objective)
     needs = {name: amount for name, amount in ledger.resources.items() if amount}
     scratch = tempfile.mkdtemp(prefix="tune-", dir=ledger.folder)  # Tune's own files; the store is the memory
@@ -135,14 +138,8 @@ def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, watch: Watc
         while not ledger.idle:
             try:
                 rules = scheduler if hasattr(scheduler, "replay") else plan.scheduler()
-                _tuner(
-                    tune.with_resources(trainable, needs),
-                    ledger,
-                    rules,
-                    Hearing(ledger, view, watch.name),
-                    out,
-                    scratch,
-                ).fit()
+                hearing = Hearing(ledger, view, watch.name)
+                _tuner(tune.with_resources(trainable, needs), ledger, rules, hearing, out, scratch).fit()
             except RuntimeError as error:
                 # Tune gives up when Ray kills a worker to free memory; the rest of the night need not
                 if "unexpected exception" not in str(error):
