@@ -107,3 +107,10 @@ def steps(config):
             raise RuntimeError(f"no {x}")
         odd = {"top@5": 0.5, "note": "a word", "parts": {"a": 1.0}, "nothing": None, "timesteps_total": 99}
         yield {"score": x - 1 / epoch, "took_s": time.time()} | (odd if x == 3 else {})
+
+
+def patient(config):
+    """Three epochs of a second, and no work."""
+    for epoch in range(3):
+        time.sleep(1.0)
+        yield {"score": config["x"] + epoch}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from raynas.bench.frames import frames
+from raynas.bench.nodes import nodes
 from raynas.bench.oneshot import arcs, oneshot
 from raynas.bench.overhead import overhead
 from raynas.bench.proxies import proxy_ranks
@@ -20,6 +21,7 @@ BENCHES: dict[str, Callable[..., None]] = {
     "strategies": strategies,
     "quality": quality,
     "scaling": scaling,
+    "nodes": nodes,
     "stopping": stopping,
     "proxies": proxy_ranks,
     "oneshot": oneshot,

@@ -66,7 +66,7 @@ def _grid_frames(path: str) -> tuple[float, float, int]:
     return 1000 * took, 1000 * alone, len(last)
 
 
-def _store_frames(path: Path) -> tuple[float, int]:
+def _store_frames(path: Any) -> tuple[float, int]:
     """Milliseconds from the store to the same frames, and the number of trials."""
     began = time.perf_counter()
     results = Results(path)

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 from raynas.cli.show import console, table
-from raynas.data import load
 from raynas.data.load import data_folder
 from raynas.run.folders import home as home_of
 
@@ -19,36 +18,10 @@ def _devices() -> list[str]:
     return ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
 
 
-def _train_one_batch(name: str) -> str:
-    """A genome CNN takes one step on real images; says in which precision, or raises."""
-    import torch
-
-    from raynas.data.batches import Batches
-    from raynas.models import build
-    from raynas.train.fit import has_bfloat16, make_optimizer, train_step
-    from raynas.train.recipe import Recipe
-
-    data, device, recipe = load("fashion_mnist_mini"), torch.device(name), Recipe()
-    config = {"architecture": "NC 16 3 swish;RC 16 3 swish;RC 32 3 swish;FL swish"}
-    network = build(config, data.input_shape, data.classes).to(device).to(memory_format=torch.channels_last)
-    images, labels = Batches(data.train, data.mean, data.std, device).at(slice(0, 128))
-    loss = float(train_step(network, make_optimizer(network, recipe), images, labels, recipe)[0]) / len(labels)
-    if not 0 < loss < 100:
-        raise RuntimeError(f"the loss of the first batch is {loss}")
-    return "trains" + (" in bfloat16" if has_bfloat16(device) else " in float32") + f", first loss {loss:.3f}"
-
-
-def _describe(device: str) -> str:
-    import torch
-
-    if device == "cpu":
-        return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
-    properties = torch.cuda.get_device_properties(device)
-    return f"{properties.name}, {properties.total_memory / 2**30:.1f} GiB"
-
-
 def examine(home: Path | None, data_dir: Path | None) -> int:
     """Print the findings; 0 when everything works, 1 otherwise."""
+    from raynas.run.one_batch import describe, train_one_batch
+
     healthy = True
     made = table("what", "finding")
     made.add_row("python", platform.python_version())
@@ -60,10 +33,10 @@ def examine(home: Path | None, data_dir: Path | None) -> int:
     made.add_row("datasets", str(data_folder(data_dir)))
     for device in _devices():
         try:
-            finding = _train_one_batch(device)
+            finding = train_one_batch(device)
         except Exception as error:
             healthy, finding = False, f"[red]does not train: {type(error).__name__}: {error}[/red]"
-        made.add_row(device, f"{_describe(device)}: {finding}")
+        made.add_row(device, f"{describe(device)}: {finding}")
     if len(_devices()) == 1:
         made.add_row("gpu", _why_no_gpu())
     console.print(made)

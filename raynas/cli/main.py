@@ -294,9 +294,20 @@ def data(
 
 
 @app.command()
-def doctor(home: Home = None, data_dir: DataDir = None) -> None:
-    """Is everything here and working? Trains one real batch on every device."""
+def doctor(
+    address: Annotated[str | None, typer.Option(help="Look at every node of this running Ray, e.g. auto.")] = None,
+    data: Annotated[str | None, typer.Option(help="A dataset that the nodes' object stores must hold.")] = None,
+    home: Home = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Is everything here and working? Trains one real batch on every device; with --address on every node's GPUs."""
     with errors_at_the_door():
+        if address is not None:
+            from raynas.cli.nodes import examine_nodes
+
+            raise typer.Exit(examine_nodes(address, home, data, data_dir))
+        if data is not None:
+            raise InputError("--data goes with --address: it is compared with the object stores of the nodes")
         from raynas.cli.doctor import examine
 
         raise typer.Exit(examine(home, data_dir))
@@ -306,7 +317,9 @@ def doctor(home: Home = None, data_dir: DataDir = None) -> None:
 def bench(
     what: Annotated[
         str,
-        typer.Argument(help="overhead, training, searchers, strategies, quality, stopping, proxies, oneshot or arcs."),
+        typer.Argument(
+            help="overhead, training, searchers, strategies, quality, stopping, proxies, oneshot, arcs, scaling or nodes."
+        ),
     ],
     arguments: Annotated[list[str] | None, typer.Argument(help="Options as key=value, e.g. trials=200.")] = None,
     data_dir: DataDir = None,

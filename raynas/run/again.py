@@ -9,11 +9,12 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from raynas.objectives import Trial
 from raynas.results import Asked, Heard, Store, Told
 from raynas.run.drive import tune_all
-from raynas.run.experiment import Budget
+from raynas.run.experiment import Budget, Resources
 from raynas.run.folders import STORE
 from raynas.run.ledger import Ledger
 from raynas.run.plan import Plan, spec_of
 from raynas.run.progress import Silent
+from raynas.run.watch import Watch
 
 
 def resources_there(recorded: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:
@@ -68,8 +69,9 @@ def train_again(plan: Plan, row: dict[str, Any], resources: dict[str, float], fo
     searcher = _Again(row["config"])
     ledger = Ledger(store, folder, plan.space, searcher, Budget(trials=1), experiment.seed, resources, 0)
     ledger.replay()
+    alone = Watch(Resources(cpu=resources["cpu"], gpu=resources["gpu"], concurrency=1))
     try:
-        tune_all(plan, ledger, _UpTo(epochs), Silent(), 1)
+        tune_all(plan, ledger, _UpTo(epochs), Silent(), alone)
     finally:
         ledger.close()
         store.close()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from raynas.run.address import join
 from raynas.run.experiment import Experiment, Resources
 from raynas.tables import InputError
 
@@ -18,6 +19,7 @@ QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths in user code mean what they say
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard files: the store has it all
     "TUNE_GLOBAL_CHECKPOINT_S": "100000000",  # no snapshots: resume replays the store
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # how many are out is decided in ray_searcher.py, and changes with the nodes
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is handled in launch.py
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
@@ -77,10 +79,7 @@ def connected(address: str | None, **given: Any) -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)  # its advice on start is not the user's concern
     try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        where = f"join Ray at '{address}'" if address else "start Ray on this machine"
-        raise InputError(f"cannot {where}: {str(error).splitlines()[0]}") from error
+        join(options)
     finally:
         logger.setLevel(level)
     try:

@@ -5,7 +5,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from raynas.run.ledger import INTERRUPTED, Ledger
 from raynas.run.plan import Plan
 from raynas.run.progress import Lines, Live, Silent, View
 from raynas.run.tracking import open_trackers
+from raynas.run.watch import Watch
 
 
 class SearchFailed(RuntimeError):
@@ -75,7 +76,7 @@ def drive(
         stack.enter_context(connected(address))
         place.mkdir(exist_ok=True)
         stack.enter_context(chatter_to(place / "ray.log"))
-        resources, slots = grant(plan.experiment.resources)
+        resources, _ = grant(plan.experiment.resources)
         store = Store.open(where, writable=True, row=row)
         stack.callback(store.close)
         store.update_experiment(ended=None, **({} if spec is None else {"spec": spec}))
@@ -108,13 +109,13 @@ def drive(
         scheduler = plan.scheduler()
         if hasattr(scheduler, "replay"):
             scheduler.replay(history)
-        out = slots if not plan.waits else (experiment.budget.trials or slots)
+        watch = Watch(experiment.resources.model_copy(update={"gpu": resources["gpu"]}))
         if progress and plan.feasible is not None:
             print(f"limits: {plan.feasible}", flush=True)
         view = _view(ledger, plan.most_epochs, folder.name if row is None else f"{folder.name}/{row}", progress)
         stack.enter_context(_ctrl_c(ledger))
         try:
-            tune_all(plan, ledger, scheduler, view, out)
+            tune_all(plan, ledger, scheduler, view, watch)
         except Exception:
             if store.broken is None:
                 raise  # otherwise what Tune made of it is beside the point
@@ -132,11 +133,17 @@ def drive(
     return Results(where, row)
 
 
-def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, out: int) -> None:
+def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, watch: Watch) -> None:
     """Hand the ledger to Ray Tune."""
     from ray import tune
 
+    from raynas.run.ray_searcher import Hearing
     from raynas.train.trainable import GeneratorTrainable
+
+    everyone = plan.experiment.budget.trials if plan.waits else None  # who pauses trials has all of them out, in turns
+
+    def out() -> int:
+        return everyone or watch.slots()
 
     trainable = tune.with_parameters(GeneratorTrainable, training=_training(plan), objective=plan.objective)
     needs = {name: amount for name, amount in ledger.resources.items() if amount}
@@ -145,7 +152,8 @@ def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, out: int) -
         while not ledger.idle:
             try:
                 rules = scheduler if hasattr(scheduler, "replay") else plan.scheduler()
-                _tuner(tune.with_resources(trainable, needs), ledger, rules, view, out, scratch).fit()
+                hearing = Hearing(ledger, view, watch.name)
+                _tuner(tune.with_resources(trainable, needs), ledger, rules, hearing, out, scratch).fit()
             except RuntimeError as error:
                 # Tune gives up when Ray kills a worker to free memory; the rest of the night need not
                 if "unexpected exception" not in str(error):
@@ -155,10 +163,10 @@ def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, out: int) -
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _tuner(trainable: Any, ledger: Ledger, scheduler: Any, view: View, out: int, scratch: str) -> Any:
+def _tuner(trainable: Any, ledger: Ledger, scheduler: Any, hearing: Any, out: Callable[[], int], scratch: str) -> Any:
     from ray import tune
 
-    from raynas.run.ray_searcher import Hearing, RaySearcher, Stopping
+    from raynas.run.ray_searcher import RaySearcher, Stopping
 
     return tune.Tuner(
         trainable,
@@ -166,7 +174,6 @@ def _tuner(trainable: Any, ledger: Ledger, scheduler: Any, view: View, out: int,
             search_alg=RaySearcher(ledger, out),
             scheduler=scheduler,
             num_samples=-1,
-            max_concurrent_trials=out,
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
@@ -175,7 +182,7 @@ def _tuner(trainable: Any, ledger: Ledger, scheduler: Any, view: View, out: int,
             name="trials",
             storage_path=scratch,
             stop=Stopping(ledger),
-            callbacks=[Hearing(ledger, view)],
+            callbacks=[hearing],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # trials keep their own
             verbose=0,
         ),

@@ -1,5 +1,6 @@
 """The one adapter between Ray Tune and the ledger: Tune asks for trials and says what became of them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from raynas.run.progress import View
 class RaySearcher(Searcher):
     """Hands the ledger's trials to `tune.Tuner` and tells it how they ended.
 
+    `slots` is asked each time how many may be out at once: nodes come and go.
     Nothing of it is ever pickled to disk: the Tuner's own snapshots hold an empty object, resume replays the store.
     """
 
-    def __init__(self, ledger: Ledger | None, slots: int = 1):
+    def __init__(self, ledger: Ledger | None, slots: Callable[[], int] = lambda: 1):
         super().__init__(metric="fitness", mode="max")
         self.ledger, self.slots = ledger, slots
         self.numbers: dict[str, tuple[int, int]] = {}  # Ray's trial id: number and attempt
@@ -30,7 +32,7 @@ class RaySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         assert self.ledger is not None
-        if len(self.ledger.out) >= self.slots:
+        if len(self.ledger.out) >= self.slots():
             return None
         trial = self.ledger.next()
         if trial == "wait":
@@ -65,10 +67,10 @@ class RaySearcher(Searcher):
 
 
 class Hearing(tune.Callback):
-    """Writes every report to the ledger and keeps the view fresh."""
+    """Writes every report to the ledger and keeps the view fresh. `name` makes a node's name of host name and address."""
 
-    def __init__(self, ledger: Ledger | None, view: View | None):
-        self.ledger, self.view = ledger, view
+    def __init__(self, ledger: Ledger | None, view: View | None, name: Callable[[str, str], str] | None = None):
+        self.ledger, self.view, self.name = ledger, view, name
 
     def __reduce__(self) -> Any:
         return Hearing, (None, None)
@@ -79,11 +81,13 @@ class Hearing(tune.Callback):
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         assert self.ledger is not None
+        assert self.name is not None
         number, given = result["number"], trial.config["trial"]
         if "fitness" in result:
             said = {key: result[key] for key in ("attempt", "epoch", "metrics", "fitness", "seconds")}
+            node = self.name(result["hostname"], result["node_ip"])
             if (
-                self.ledger.hear(number, **said, node=result["hostname"], last="ended" in result)
+                self.ledger.hear(number, **said, node=node, last="ended" in result)
                 and given["config"] != self.ledger.trials[number].config
             ):
                 self.ledger.reconfigure(number, given["config"])

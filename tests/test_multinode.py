@@ -1,0 +1,84 @@
+"""Several Ray nodes on one machine: who ran what where is read from the store and from Ray's own counts."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raynas.bench.machines import busiest, utilisation
+
+HERE = Path(__file__).parent
+SLOTS = 4  # of a quarter of a GPU
+
+
+def happened(folder, what, trials):
+    """The facts of a run of three_nodes.py in a process of its own: this one has a Ray of its own."""
+    said = folder / "facts.json"
+    path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "THREE_NODES": str(folder), "PYTHONPATH": path}
+    command = [sys.executable, str(HERE / "three_nodes.py"), what, str(trials), str(said)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(said.read_text())
+
+
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory):
+    """40 trials; a second node came when the first was full, and the first was killed with trials on it."""
+    return happened(tmp_path_factory.mktemp("moving"), "comes_and_goes", 40)
+
+
+def test_never_more_trials_on_a_gpu_than_its_shares(moved):
+    assert [address for _, address in moved["before"]] == ["127.0.0.2"] * SLOTS  # full, and not one more
+    assert max(busiest(moved["rows"]).values()) <= SLOTS
+
+
+def test_a_node_that_comes_is_used(moved):
+    print(f"the second node was used {moved['used_after_s']} s after it came")
+    used = {row["node"].rpartition("/")[2] for row in moved["rows"]}
+    assert used == {"127.0.0.2", "127.0.0.3"}
+
+
+def test_a_node_that_dies_takes_no_trial_with_it(moved):
+    rows, starts = moved["rows"], [x for x, _ in moved["starts"]]
+    assert len(rows) == 40
+    assert {row["state"] for row in rows} == {"done"}
+    held = set(moved["held"])
+    again = {str(row["config"]["x"]) for row in rows if row["attempt"] > 1}
+    assert held
+    assert held <= again
+    assert all(row["node"].endswith("/127.0.0.3") for row in rows if row["attempt"] > 1)
+    assert moved["ended"]
+    assert all(starts.count(str(x)) == 1 for x in moved["ended"])
+    told = [row["told"] for row in rows]
+    assert len(set(told)) == len(told)
+
+
+def row(node, began, ended):
+    return {"node": node, "seconds": ended - began, "ended": ended}
+
+
+def test_busiest_and_utilisation():
+    rows = [row("a", 0, 4), row("a", 4, 8), row("a", 1, 5), row("b", 0, 8)]
+    assert busiest(rows) == {"a": 2, "b": 1}  # one that begins when another ends takes its place
+    assert utilisation(rows, 4) == pytest.approx(20 / 32)
+    assert busiest([row("a", 0, 4), row("a", 3.9, 8)]) == {"a": 2}
+
+
+@pytest.mark.slow
+def test_the_dataset_comes_once_to_each_node(tmp_path):
+    """40 real networks on two nodes: the bytes that Ray counts in each object store are those of one dataset."""
+    facts = happened(tmp_path, "networks", 40)
+    assert {row["state"] for row in facts["rows"]} <= {"done", "refused"}
+    trained = [row for row in facts["rows"] if row["state"] == "done" and row["duplicate_of"] is None]
+    assert len(trained) == 40
+    assert busiest(trained).keys() == {row["node"] for row in trained}
+    assert len(busiest(trained)) == 2
+    assert max(busiest(trained).values()) <= SLOTS
+    for address in ("127.0.0.2", "127.0.0.3"):
+        came = facts["after"][address][1] - facts["before"][address][1]
+        print(f"{address}: {came:,} bytes, the dataset is {facts['bytes']:,}")
+        assert facts["bytes"] <= came < 1.1 * facts["bytes"]
