@@ -7,9 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from raynas.cli.asked import asked
 from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, Track, errors_at_the_door
+from raynas.cli.plan import plan
 from raynas.cli.reproduce import reproduce
 from raynas.cli.simulate import simulate
+from raynas.cli.train import train
 from raynas.tables import InputError
 
 app = typer.Typer(
@@ -36,7 +39,7 @@ def search(
     trials: Annotated[int | None, typer.Option(help="How many trials.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
     cpu: Annotated[float | None, typer.Option(help="CPUs of a trial.")] = None,
-    gpu: Annotated[float | None, typer.Option(help="GPUs of a trial, e.g. 0.25.")] = None,
+    gpu: Annotated[str | None, typer.Option(help="GPUs of a trial, e.g. 0.25; auto: measured.")] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of everything.")] = None,
     name: Annotated[
         str | None, typer.Option(help="The experiment's name [made from space, data and searcher].")
@@ -50,15 +53,8 @@ def search(
     """Search a space: raynas search genome_cnn --data fashion_mnist_mini --trials 20"""
     with errors_at_the_door():
         from raynas.run.launch import launch
-        from raynas.settings import override, read_yaml
 
-        spec: dict[str, Any] = read_yaml(config) if config else {}
-        positional = list(overrides or [])
-        if space is not None and "=" in space and config is not None:  # `--config f.yaml budget.trials=4`
-            positional.insert(0, space)
-            space = None
-        given = {
-            "space": space,
+        named = {
             "data": data,
             "search": searcher,
             "stop": stop,
@@ -66,7 +62,6 @@ def search(
             "trainable": trainable,
             "track": track or None,
         }
-        spec |= {key: value for key, value in given.items() if value is not None}
         typed = {
             "budget.trials": trials,
             "training.epochs": epochs,
@@ -74,12 +69,7 @@ def search(
             "resources.gpu": gpu,
             "seed": seed,
         }
-        spec = override(spec, [f"{key}={value}" for key, value in typed.items() if value is not None])
-        spec = override(spec, positional)
-        if "space" not in spec:
-            raise InputError(
-                "name a space, e.g. raynas search genome_cnn --data fashion_mnist_mini (known: raynas spaces)"
-            )
+        spec = asked(space, overrides, config, named, typed)
         results = launch(spec, name=name, home_dir=home, data_dir=data_dir, address=address)
         _closing(results)
 
@@ -222,6 +212,8 @@ def plot(
 
 app.command()(simulate)
 app.command()(reproduce)
+app.command()(train)
+app.command()(plan)
 
 
 def _modes(text: str | None) -> dict[str, str] | None:

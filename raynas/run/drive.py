@@ -14,10 +14,13 @@ from raynas.data.tabular import PREFIX, find_table
 from raynas.results import Store
 from raynas.results.results import Results
 from raynas.run.cluster import QUIET, carry, chatter_to, connected, environment, grant
+from raynas.run.experiment import AUTO
 from raynas.run.folders import STORE, locked
 from raynas.run.ledger import INTERRUPTED, Ledger
 from raynas.run.plan import Plan
 from raynas.run.progress import Lines, Live, Silent, View
+from raynas.run.sharing import measured_share
+from raynas.run.together import train_together
 from raynas.run.tracking import open_trackers
 
 
@@ -62,7 +65,7 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
         stack.enter_context(environment(QUIET))
         stack.enter_context(connected(address))
         stack.enter_context(chatter_to(folder / "ray.log"))
-        resources, slots = grant(plan.experiment.resources)
+        resources, slots = _granted(plan, progress)
         store = Store.open(folder / STORE, writable=True)
         stack.callback(store.close)
         store.update_experiment(ended=None, **({} if spec is None else {"spec": spec}))
@@ -100,7 +103,10 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
         view = _view(ledger, plan.most_epochs, folder.name, progress)
         stack.enter_context(_ctrl_c(ledger))
         try:
-            tune_all(plan, ledger, scheduler, view, out)
+            if experiment.resources.workers > 1:
+                train_together(plan, ledger, view, _training(plan))
+            else:
+                tune_all(plan, ledger, scheduler, view, out)
         except Exception:
             if store.broken is None:
                 raise  # otherwise what Tune made of it is beside the point
@@ -118,6 +124,18 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
     return Results(folder / STORE)
 
 
+def _granted(plan: Plan, progress: bool) -> tuple[dict[str, float], int]:
+    """What a trial gets, its share of a GPU measured where it is asked for, and the trials at once."""
+    wanted = plan.experiment.resources
+    if wanted.gpu != AUTO:
+        return grant(wanted)
+    sharing = plan.sharing or measured_share(plan)
+    if progress:
+        print(sharing, flush=True)
+    resources, slots = grant(wanted.model_copy(update={"gpu": sharing.gpu}))
+    return {**resources, **sharing.row()}, slots
+
+
 def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, out: int) -> None:
     """Hand the ledger to Ray Tune."""
     from ray import tune
@@ -125,7 +143,7 @@ def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, out: int) -
     from raynas.train.trainable import GeneratorTrainable
 
     trainable = tune.with_parameters(GeneratorTrainable, training=_training(plan), objective=plan.objective)
-    needs = {name: amount for name, amount in ledger.resources.items() if amount}
+    needs = {name: amount for name in ("cpu", "gpu") if (amount := ledger.resources[name])}
     scratch = tempfile.mkdtemp(prefix="tune-", dir=ledger.folder)  # Tune's own files; the store is the memory
     try:
         while not ledger.idle:

@@ -321,7 +321,10 @@ class Ledger:
         else:
             self._fail(trial, ended, error)  # type: ignore[arg-type]
         del self.out[number]
-        if self.meter.budget_s is not None and trial.state in ("failed", "refused"):  # in an epoch that was not reported
+        if self.meter.budget_s is not None and trial.state in (
+            "failed",
+            "refused",
+        ):  # in an epoch that was not reported
             self.store.set_trial(number, seconds=self.meter.stop(number, over=False))
         self.meter.stop(number, over=True)
         self.meter.forget(number)

@@ -51,7 +51,7 @@ class NetworkTraining:
         recipe = recipe_for(self.training, config)
         device = share.device()
         train, validation = batches(self.data, device)
-        network, progress = self._start(config, checkpoint, seed, device)
+        network, progress = self.start(config, checkpoint, seed, device)
         measured = latency(network, self.data.dataset.input_shape, device) if self.timed else {}
         if progress.epoch == 0 and (why := broken(self.limits, measured)):
             raise Refused(why)
@@ -64,7 +64,7 @@ class NetworkTraining:
                 saved = time.monotonic()
             yield {**_report(progress, recipe), **measured}
 
-    def _start(
+    def start(
         self, config: dict[str, Any], checkpoint: Path, seed: int, device: torch.device
     ) -> tuple[nn.Module, Progress]:
         """The network and where its training stands: at its checkpoint, or at the beginning."""
