@@ -342,7 +342,7 @@ def test_the_parts_of_a_batch_make_the_batch(world, size):
             shares = [found[number] for found in batches]
             assert {len(share) for share in shares} == {len(labels) // world}
             kept = len(labels) // world * world
-            assert sorted(sum(shares, [])) == sorted(labels[:kept].tolist())
+            assert sorted(index for share in shares for index in share) == sorted(labels[:kept].tolist())
     assert [labels.tolist() for _, labels in parts[0].epoch(size, 0, 0)] != [
         labels.tolist() for _, labels in parts[0].epoch(size, 0, 1)
     ]
