@@ -44,8 +44,7 @@ def _node(resources: dict[str, Any]) -> Node:
 
 
 def slots(there: Iterable[Node], cpu: float, gpu: float) -> int:
-    """How many trials of this size run at once. Those without a GPU may also run where GPUs are: Ray fills the other nodes
-    first."""
+    """How many trials of this size run at once. Those without a GPU may run on any node, those with one only where GPUs are."""
     return sum(node.room(cpu, gpu) for node in there)
 
 

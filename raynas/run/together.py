@@ -124,7 +124,8 @@ def _follow(plan: Plan, ledger: Ledger, trial: Trial, view: View, fit: _Fit, inb
             told = True
             inbox.let_go.remote()
         fit.join(LOOK_S)
-    if ledger.must_stop:  # it goes on from its checkpoint when the search is resumed
+    finished = ledger.most_epochs is not None and trial.epoch >= ledger.most_epochs
+    if ledger.must_stop and not finished:  # it goes on from its checkpoint when the search is resumed
         return
     if fit.error is None:
         ledger.end(trial.number, attempt, "done")
@@ -152,5 +153,5 @@ def _fail(ledger: Ledger, trial: Trial, attempt: int, error: BaseException) -> N
     if "ActorDied" in text or "WorkerDied" in text or "NodeDied" in text:
         ledger.lose(trial.number, attempt, "lost", text)
         return
-    kind = "diverged" if "Diverged" in text else kind_of_failure(said)  # type: ignore[arg-type]
+    kind = "diverged" if "Diverged" in text else kind_of_failure(said)
     ledger.end(trial.number, attempt, kind, str(said) if kind == "diverged" else text)
