@@ -7,13 +7,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raynas.exports.folder import export
+    from raynas.exports.predict import predict
     from raynas.results.results import Results
     from raynas.run.derive import derive
     from raynas.run.experiment import Experiment
     from raynas.run.folders import open_results as open
     from raynas.run.launch import resume, search
     from raynas.run.reproduce import reproduce
-    from raynas.run.verify import verify
+    from raynas.run.verify import verified_model, verify
     from raynas.run.winner import trained_model as model
     from raynas.space import Cell, Genome, Space
 
@@ -25,11 +27,14 @@ __all__ = [
     "Results",
     "Space",
     "derive",
+    "export",
     "model",
     "open",
+    "predict",
     "reproduce",
     "resume",
     "search",
+    "verified_model",
     "verify",
 ]
 
@@ -40,11 +45,14 @@ _HOMES = {
     "Results": "raynas.results.results:Results",
     "Space": "raynas.space:Space",
     "derive": "raynas.run.derive:derive",
+    "export": "raynas.exports.folder:export",
     "model": "raynas.run.winner:trained_model",
     "open": "raynas.run.folders:open_results",
+    "predict": "raynas.exports.predict:predict",
     "reproduce": "raynas.run.reproduce:reproduce",
     "resume": "raynas.run.launch:resume",
     "search": "raynas.run.launch:search",
+    "verified_model": "raynas.run.verify:verified_model",
     "verify": "raynas.run.verify:verify",
 }
 

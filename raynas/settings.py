@@ -54,6 +54,11 @@ def parse_yaml(text: str, where: str) -> Any:
         raise InputError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
 
 
+def show_yaml(value: Any) -> str:
+    """Plain data as YAML, in its own order."""
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100))
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
     try:

@@ -135,7 +135,7 @@ def test_the_micro_controller_is_the_published_one():
         made.head.weight.zero_()
         made.attention.weigh.weight.zero_()
         walk = made.walk(torch.zeros(1, 40, dtype=torch.int64))
-    entropy = torch.stack(walk.entropies).sum().item()
+    entropy = walk.entropy().item()
     closed = 4 * math.log(720) + sum(10 * -sum(p * math.log(p) for p in row) for row in (NORMAL, REDUCTION))
     assert entropy == pytest.approx(57.187, abs=1e-3)
     assert entropy == pytest.approx(closed, abs=5e-3)
@@ -282,17 +282,38 @@ KINDS = {
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_it_works_on_every_kind_of_space(name):
-    """Cells and macro networks get the published factorisation, others one decision after the other; all stay in the space
-    and come to what is rewarded: here, names with few of the letter 'e'."""
+def test_every_kind_of_space_has_its_controller(name):
+    """Cells and macro networks get the published factorisation, others one decision after the other; all stay in the space,
+    whatever order trials end in and whichever fail."""
     space = read(name)
     searcher = Enas(space, 0)
     assert type(searcher.controller) is KINDS[name]
-
-    def fitness(config):
-        return -sum(str(value).count("e") for key, value in config.items() if key != "model")
-
-    trials = play(searcher, 150, fitness, waiting=3, failing=7)
+    trials = play(searcher, 12, rewarded, waiting=3, failing=7)
     assert all(space.contains(trial.config) for trial in trials)
-    first, last = ([fitness(trial.config) for trial in some] for some in (trials[:30], trials[75:]))
-    assert np.mean(last) > np.mean(first) + np.std(first) / 3
+
+
+def rewarded(config):
+    """Names with few of the letter 'e': of the cells' operations two of five have none, of the macro networks' four of six."""
+    return -sum(str(value).count("e") for key, value in config.items() if key != "model")
+
+
+SMALLER = {
+    "enas_micro": {
+        "model": "enas_micro",
+        "normal": {"micro_cell": {"nodes": 2}},
+        "reduction": {"micro_cell": {"nodes": 2}},
+    },
+    "enas_macro": {"model": "enas_macro", "architecture": {"macro": {"layers": 5}}},
+    "nas_bench_201": "nas_bench_201",
+    "genome_cnn": "genome_cnn",
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_it_comes_to_what_is_rewarded_in_every_kind_of_space(name):
+    """The mean of two seeds; the policy still explores, and now and then one seed goes astray for some trials."""
+    seeds = [play(Enas(read(SMALLER[name]), seed), 100, rewarded, waiting=3, failing=7) for seed in range(2)]
+    first, last = (
+        [rewarded(trial.config) for run in seeds for trial in run[some]] for some in (slice(20), slice(50, 100))
+    )
+    assert np.mean(last) > np.mean(first) / 2

@@ -205,7 +205,7 @@ def test_what_would_fill_the_memory_is_refused_before_anything_is_decoded(tmp_pa
     monkeypatch.setattr(folder_module, "_free_bytes", lambda: 2 * needed)
     assert len(load(tmp_path).class_names) == 2
     monkeypatch.setattr(folder_module, "_free_bytes", lambda: 2 * needed - 2)
-    monkeypatch.setattr(folder_module, "_decode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(folder_module, "decode", lambda *_: pytest.fail("decoded"))
     with pytest.raises(InputError, match=r"more than half of the free memory.* image_size \(at most 27 fits\)"):
         load(tmp_path)
     monkeypatch.undo()

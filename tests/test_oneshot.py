@@ -17,6 +17,7 @@ from raynas.rng import stream
 from raynas.run.derive import derived_spec, found
 from raynas.run.experiment import Experiment
 from raynas.run.plan import make_plan, spec_of
+from raynas.run.score import score
 from raynas.settings import check
 from raynas.space import read
 from raynas.tables import InputError
@@ -148,6 +149,48 @@ def test_the_baseline_moves_as_published(batches, monkeypatch):
     metrics = search.train_controller(batches[1], search.optimizers().second, 0, 0, 0.5)
     assert metrics["baseline"] == pytest.approx(1 - 0.5 * 0.9**2)
     assert metrics["reward"] == 1.0
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_the_controller_moves_along_the_published_gradient(kind, batches, monkeypatch):
+    """By hand: log-probabilities, each by its reward less the baseline; through the entropy in a reward nothing flows."""
+    search = search_of(kind, aggregate=3, updates=1, baseline_decay=0.9, entropy_weight=0.1)
+    with torch.no_grad():
+        for parameter in search.controller.parameters():
+            parameter.mul_(10.0)  # far from uniform
+    accuracies, parameters = [0.2, 0.9, 0.4], list(search.controller.parameters())
+    choices, _ = search.draw(stream(0, 4, 0).random((3, search.controller.decisions)))
+    log_probs, entropies = search.controller(choices)
+    baseline, loss = 0.5, 0.0
+    for accuracy, log_prob, entropy in zip(accuracies, log_probs, entropies.tolist(), strict=True):
+        reward = accuracy + 0.1 * entropy
+        baseline = 0.9 * baseline + 0.1 * reward
+        loss = loss - (reward - baseline) * log_prob / 3
+    if kind == "macro":
+        loss = loss + 0.8 * search.controller.walk(choices).penalty.mean()
+    slopes = torch.autograd.grad(loss, parameters)
+    before, given = torch.nn.utils.parameters_to_vector(parameters).detach(), iter(accuracies)
+    monkeypatch.setattr(search, "_accuracy", lambda *_: torch.tensor(next(given)))
+    metrics = search.train_controller(batches[1], torch.optim.SGD(parameters, lr=1.0), 0, 0, 0.5)
+    assert metrics["baseline"] == pytest.approx(baseline, rel=1e-5)
+    expected = torch.cat([slope.flatten() for slope in slopes])
+    assert torch.allclose(before - torch.nn.utils.parameters_to_vector(parameters), expected, atol=1e-5)
+    assert expected.norm() > 1e-2
+
+
+def test_gradients_of_a_supernet_are_really_clipped(batches):
+    """One plain step at learning rate 1 goes as far as `clip` allows."""
+
+    def distance(clip):
+        search = search_of("micro")
+        search.recipe = Recipe(optimizer="sgd", lr=1.0, momentum=0.0, weight_decay=0.0, batch_size=300, clip=clip)
+        before = [value.detach().clone() for value in search.supernet.parameters()]
+        search.train_weights(batches[0], search.optimizers().first, 0, 0)
+        moved = zip(search.supernet.parameters(), before, strict=True)
+        return torch.cat([(value - start).flatten() for value, start in moved]).norm().item()
+
+    assert distance(None) > 0.5
+    assert distance(0.5) == pytest.approx(0.5, rel=1e-3)
 
 
 def test_the_learning_rate_restarts_as_published():
@@ -348,8 +391,15 @@ def test_a_search_in_a_supernet_and_the_network_derived_from_it(tmp_path, ray_he
     assert final.name == "cells-derived"
     assert final.trials["normal"].tolist() == [cells["normal"]]
     assert final.experiment["data"]["split"] == results.experiment["data"]["split"]
-    verdict = raynas.verify(final)
-    assert 0 <= verdict.low <= verdict.accuracy <= verdict.high
+    quick = score(final)
+    assert 0 <= quick.low <= quick.accuracy <= quick.high
+    small = [f"hyperparameters.{name}={value}" for name, value in (("layers", 1), ("channels", 4), ("stem_stride", 2))]
+    verdict = raynas.verify(results, k=1, random=0, seeds=2, epochs=1, baseline="none", overrides=small, progress=False)
+    assert [network.label for network in verdict.networks] == ["finalist 1"]
+    assert verdict.networks[0].of == best["number"].iloc[0]
+    assert verdict.networks[0].config == {**cells, "layers": 1, "channels": 4, "stem_stride": 2}
+    assert len(verdict.networks[0].tests) == 2
+    assert results.verification.experiment["spec"]["training"]["optimizer"] == Recipe().optimizer
     with pytest.raises(InputError, match="trained its networks one by one"):
         found(final)
     with pytest.raises(InputError, match="7"):

@@ -17,6 +17,7 @@ from raynas.results.results import Results
 from raynas.run.drive import SearchFailed
 from raynas.run.folders import experiments
 from raynas.run.schedulers import SCHEDULERS
+from raynas.run.score import score
 from raynas.searchers import SEARCHERS
 from raynas.tables import InputError
 
@@ -77,7 +78,7 @@ def test_several_goals_and_limits(tmp_path):
     assert set(done["latency_batch"]) == {1}
     assert (done["fitness"] == done["val_accuracy"]).all()
     assert set(results.pareto()["number"]) <= set(done["number"])
-    verdict = raynas.verify(results)
+    verdict = score(results)
     assert verdict.images == 1000
     assert 0 <= verdict.low < verdict.accuracy < verdict.high <= 1
     longer = raynas.resume("front", home=tmp_path, trials=6, progress=False)
@@ -241,8 +242,8 @@ def test_a_full_disk_is_one_clear_error(tmp_path, monkeypatch):
 
     real = Store.open.__func__
 
-    def nearly_full(cls, path, writable=False):
-        store = real(cls, path, writable)
+    def nearly_full(cls, path, writable=False, row=None):
+        store = real(cls, path, writable, row)
         if writable:
             with store.writing() as connection:
                 pages = connection.execute(text("PRAGMA page_count")).scalar_one()

@@ -17,7 +17,7 @@ from raynas.objectives import Diverged
 from raynas.settings import check
 from raynas.tables import InputError
 from raynas.train.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
-from raynas.train.fit import METRICS, Progress, autocast, evaluate, fit, hits, loss_of, make_optimizer
+from raynas.train.fit import METRICS, Progress, autocast, evaluate, fit, hits, loss_of, make_optimizer, train_step
 from raynas.train.latency import PASSES, WARM_UP, latency
 from raynas.train.recipe import SCHEDULES, Recipe, recipe_for
 
@@ -93,6 +93,24 @@ def test_seed_decides_order_augmentation_and_dropout(batches):
     recipe = replace_recipe(epochs=1, augment="strong")
     losses = [next(fit(network(DROPOUT), *batches, recipe, Progress(), seed))["train_loss"] for seed in (1, 1, 2)]
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_a_network_that_changes_with_its_training_is_told_how_far_it_is(batches):
+    made, told = network(), []
+    made.at = told.append
+    list(fit(made, *batches, replace_recipe(epochs=2, batch_size=250), Progress(), seed=0))
+    assert told == [step / 8 for step in range(8)]
+
+
+def test_an_auxiliary_head_learns_by_its_share_of_the_loss(batches):
+    cells = {"normal": "0 0 1 4", "reduction": "0 0 1 4", "layers": 3, "channels": 4, "auxiliary": 0.4}
+    made = network({"model": "enas_micro", **cells}).train()
+    images, labels = next(iter(batches[0].in_order(32)))
+    train_step(made, torch.optim.SGD(made.parameters(), lr=0.0), images, labels, SMALL)
+    learnt = [(value.grad.clone(), value) for value in made.second_head.parameters()]
+    alone = torch.autograd.grad(loss_of(made(images)[1], labels), [value for _, value in learnt])
+    for (found, _), slope in zip(learnt, alone, strict=True):
+        assert torch.allclose(found, 0.4 * slope, atol=1e-6)
 
 
 def test_fit_leaves_the_global_generator_alone(batches):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from raynas.bench.frames import frames
 from raynas.bench.oneshot import arcs, oneshot
 from raynas.bench.overhead import overhead
 from raynas.bench.proxies import proxy_ranks
@@ -13,6 +14,7 @@ from raynas.bench.training import training
 
 BENCHES: dict[str, Callable[..., None]] = {
     "overhead": overhead,
+    "frames": frames,
     "training": training,
     "searchers": searchers,
     "strategies": strategies,

@@ -19,7 +19,7 @@ from raynas.rng import stream
 from raynas.run.cluster import connected
 from raynas.run.derive import derive
 from raynas.run.launch import search
-from raynas.run.verify import verify
+from raynas.run.score import score
 from raynas.space import read
 from raynas.space.micro_cell import INPUTS, MicroCell, Pairs, loose_ends
 from raynas.train.enas import Enas, Search
@@ -130,8 +130,8 @@ def arcs(
             derive(searched, trial, name=f"final-{trial}", **alone, home=home, progress=False) for trial in range(seeds)
         ]
         found = {
-            "random cells": [verify(drawn, trial).accuracy for trial in range(seeds)],
-            "searched cells": [verify(final).accuracy for final in finals],
+            "random cells": [score(drawn, trial).accuracy for trial in range(seeds)],
+            "searched cells": [score(final).accuracy for final in finals],
         }
     print_table(console, found, f"test accuracy after {epochs} epochs on {data}, layers {layers}, channels {channels}")
 

@@ -27,6 +27,16 @@ Metrics = Annotated[
 ]
 
 
+def modes(text: str | None) -> dict[str, str] | None:
+    """`val_accuracy=max,params=min` as a mapping."""
+    if text is None:
+        return None
+    pairs = [item.strip().partition("=") for item in text.split(",")]
+    if not all(name and mode in ("max", "min") for name, _, mode in pairs):
+        raise InputError(f"metrics read like val_accuracy=max,params=min, got '{text}'")
+    return {name: mode for name, _, mode in pairs}
+
+
 @contextmanager
 def errors_at_the_door() -> Iterator[None]:
     """Bad input ends with one message and exit code 2, a broken trainable with its traceback and 1."""
@@ -39,8 +49,8 @@ def errors_at_the_door() -> Iterator[None]:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt as interrupt:
-        name = interrupt.args[0] if interrupt.args else "NAME"
-        typer.echo(f"interrupted; go on with: raynas resume {name}", err=True)
+        name, command = interrupt.args if len(interrupt.args) == 2 else ("NAME", "resume")
+        typer.echo(f"interrupted; go on with: raynas {command} {name}", err=True)
         raise typer.Exit(130) from None
     except RuntimeError as error:
         from raynas.run.drive import SearchFailed

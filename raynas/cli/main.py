@@ -8,11 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from raynas.cli.asked import asked
-from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, Track, errors_at_the_door
+from raynas.cli.compare import compare
+from raynas.cli.door import Address, DataDir, Home, Metrics, Overrides, Track, errors_at_the_door, modes
+from raynas.cli.export import export, predict
 from raynas.cli.plan import plan
+from raynas.cli.plot import plot
+from raynas.cli.report import report
 from raynas.cli.reproduce import reproduce
 from raynas.cli.simulate import simulate
 from raynas.cli.train import train
+from raynas.cli.verify import verify
 from raynas.tables import InputError
 
 app = typer.Typer(
@@ -169,11 +174,14 @@ def _results_or_why(name: str, home: Path | None) -> Any:
 def results(
     name: Annotated[str, typer.Argument(help="The experiment.")],
     format: Annotated[str, typer.Option(help="table, csv, json or parquet.")] = "table",
-    view: Annotated[str, typer.Option(help="trials, curves, generations, lineage (of the best), pareto.")] = "trials",
+    view: Annotated[
+        str, typer.Option(help="trials, curves, generations, lineage (of the best), pareto, rungs, importances.")
+    ] = "trials",
     where: Annotated[
         str | None, typer.Option(help="An SQL condition on trials, e.g. 'fitness > 0.8 and lr < 0.001'.")
     ] = None,
     metrics: Metrics = None,
+    columns: Annotated[bool, typer.Option("--columns", help="What the view's columns are, instead.")] = False,
     output: Annotated[Path | None, typer.Option(help="Write to this file [standard output].")] = None,
     home: Home = None,
 ) -> None:
@@ -187,60 +195,23 @@ def results(
         if where is not None and view != "trials":
             raise InputError(f"--where goes with the view trials, got '{view}'")
         found = open_results(name, home)
-        frame = looked(found, _modes(metrics)) if where is None else found.where(where)
+        if columns:
+            frame = found.columns("trials" if view in ("lineage", "pareto") else view)
+        else:
+            frame = looked(found, modes(metrics)) if where is None else found.where(where)
         write_frame(frame, writer, output)
 
 
-@app.command()
-def plot(
-    name: Annotated[str, typer.Argument(help="The experiment.")],
-    what: Annotated[str, typer.Argument(help="generations, lineage or pareto.")],
-    output: Annotated[Path | None, typer.Option(help="The HTML file [NAME-WHAT.html].")] = None,
-    metrics: Metrics = None,
-    home: Home = None,
-) -> None:
-    """A picture as one HTML file that needs nothing else."""
-    with errors_at_the_door():
-        from raynas.run.folders import open_results
-
-        found = open_results(name, home)
-        figure = found.plot(what, _modes(metrics))
-        path = output or Path(f"{found.name}-{what}.html")
-        figure.write_html(path, include_plotlyjs=True)
-        typer.echo(f"written to {path}")
-
-
+app.command()(plot)
 app.command()(simulate)
 app.command()(reproduce)
 app.command()(train)
 app.command()(plan)
-
-
-def _modes(text: str | None) -> dict[str, str] | None:
-    """`val_accuracy=max,params=min` as a mapping."""
-    if text is None:
-        return None
-    pairs = [item.strip().partition("=") for item in text.split(",")]
-    if not all(name and mode in ("max", "min") for name, _, mode in pairs):
-        raise InputError(f"metrics read like val_accuracy=max,params=min, got '{text}'")
-    return {name: mode for name, _, mode in pairs}
-
-
-@app.command()
-def verify(
-    name: Annotated[str, typer.Argument(help="The experiment.")],
-    trial: Annotated[
-        int | None, typer.Option(help="Another trial than the best; it must have kept its weights.")
-    ] = None,
-    home: Home = None,
-    data_dir: DataDir = None,
-) -> None:
-    """Score the winner on the test split, which no search has seen."""
-    with errors_at_the_door():
-        from raynas.cli.show import print_verdict
-        from raynas.run.verify import verify as score
-
-        print_verdict(name, score(name, trial, home, data_dir))
+app.command()(export)
+app.command()(predict)
+app.command()(report)
+app.command()(compare)
+app.command()(verify)
 
 
 @app.command()

@@ -106,14 +106,38 @@ def print_outcomes(outcomes: list[Any]) -> None:
     console.print(made)
 
 
-def print_verdict(name: str, verdict: Any) -> None:
-    """Accuracy on the test split with its interval, beside what the search saw."""
-    console.print(
-        f"[bold]{name}[/bold], trial {verdict.trial}: test accuracy {verdict.accuracy:.4f} "
-        f"(95 % between {verdict.low:.4f} and {verdict.high:.4f}, {verdict.images:,} images)"
-    )
-    if verdict.val_accuracy is not None:
-        console.print(f"[dim]validation accuracy, by which it was chosen: {verdict.val_accuracy:.4f}[/dim]")
+def print_export(made: Any) -> None:
+    """The files, their sizes, and how far each format is from the original."""
+    from raynas.exports.formats import FORMATS as MODEL_FORMATS
+
+    shown_files = table("format", "files", "kB", "largest difference", right=("kB", "largest difference"))
+    for name, difference in made.differences.items():
+        files = MODEL_FORMATS[name].files
+        size = sum((made.folder / file).stat().st_size for file in files)
+        shown_files.add_row(name, ", ".join(files), f"{size / 1000:,.0f}", f"{difference:.2g}")
+    console.print(f"[bold]{made.folder}[/bold]: trial {made.trial}; the model card is its README.md")
+    console.print(shown_files)
+    console.print(f"[dim]differences are of logits from the trained network's, on {made.images} real images[/dim]")
+    for name, why in made.left_out.items():
+        console.print(f"{name} left out: {why}", markup=False)
+
+
+def print_comparison(frame: pd.DataFrame) -> None:
+    """One row an experiment: what it spent and the best it found."""
+    names = ("trials", "seconds", "CPU-hours", "GPU-hours", "best fitness")
+    made = table("experiment", "search", "seed", *names, right=("seed", *names))
+    for _, row in frame.groupby("experiment", sort=False).tail(1).iterrows():
+        spent = (row["trials"], row["seconds"], row["cpu_hours"], row["gpu_hours"])
+        made.add_row(row["experiment"], row["search"], str(row["seed"]), *map(number, spent), f"{row['best']:.4f}")
+    console.print(made)
+
+
+def print_ranks(ranks: pd.DataFrame) -> None:
+    """A sentence a pair of groups of experiments."""
+    for row in ranks.to_dict("records"):
+        one = f"{row['one']} (n = {row['n_one']}, median {row['median_one']:.4f})"
+        other = f"{row['other']} (n = {row['n_other']}, median {row['median_other']:.4f})"
+        console.print(f"{one} against {other} after {row['trials']} trials: {row['said']}", markup=False)
 
 
 def print_status(found: list[Results | InputError]) -> None:
@@ -189,6 +213,8 @@ VIEWS: dict[str, Callable[[Results, dict[str, str] | None], pd.DataFrame]] = {
     "generations": lambda results, metrics: results.generations(),
     "lineage": lambda results, metrics: results.lineage(),
     "pareto": lambda results, metrics: results.pareto(metrics),
+    "rungs": lambda results, metrics: results.rungs(),
+    "importances": lambda results, metrics: results.importances(),
 }
 
 

@@ -35,7 +35,7 @@ def check_arrays(name: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarr
         if f"{part}_images" not in arrays:
             continue
         where = f"{part} of '{name}'"
-        images, labels = _images(arrays[f"{part}_images"], where), _labels(arrays[f"{part}_labels"], where)
+        images, labels = check_images(arrays[f"{part}_images"], where), _labels(arrays[f"{part}_labels"], where)
         if len(images) != len(labels):
             raise InputError(f"{where} has {len(images)} images and {len(labels)} labels")
         if part == "train" and not len(images):
@@ -57,7 +57,8 @@ def _check_like_train(arrays: dict[str, np.ndarray], part: str, where: str) -> N
         raise InputError(f"{where} has labels of shape {labels.shape}, train of {labels_like.shape}")
 
 
-def _images(images: np.ndarray, where: str) -> np.ndarray:
+def check_images(images: np.ndarray, where: str) -> np.ndarray:
+    """Images as (N, H, W, C), bytes or float32; raises InputError for what is none."""
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4:

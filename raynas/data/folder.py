@@ -19,8 +19,8 @@ def _inside(folder: Path) -> list[Path]:
     return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
-def _images(folder: Path) -> list[Path]:
-    """The image files of a class, in order; hidden ones are what macOS leaves beside the real ones."""
+def image_files(folder: Path) -> list[Path]:
+    """The image files below a folder, in order; hidden ones are what macOS leaves beside the real ones."""
     files = (file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS)
     return sorted(file for file in files if not file.name.startswith("."))
 
@@ -43,7 +43,7 @@ def _files(folder: Path, classes: list[str]) -> list[tuple[Path, int]]:
     found = []
     for label, name in enumerate(classes):
         if (folder / name).is_dir():
-            found += [(file, label) for file in _images(folder / name)]
+            found += [(file, label) for file in image_files(folder / name)]
     if not found:
         raise InputError(f"'{folder}' holds no images ({', '.join(ENDINGS)})")
     return found
@@ -62,9 +62,13 @@ def _open(path: Path) -> Any:
     from PIL import Image
 
     try:
-        return Image.open(path)
+        image = Image.open(path)
     except Exception as error:  # Pillow raises many kinds for damaged files
         raise InputError(f"cannot read the image '{path}': {error}") from error
+    if image.mode in ("I", "F"):  # black and white could be any two numbers
+        image.close()
+        raise InputError(f"'{path}' has 32 bits a pixel; save it with 8 or 16")
+    return image
 
 
 def _headers(files: list[Path]) -> tuple[Counter[tuple[int, int]], bool]:
@@ -73,26 +77,32 @@ def _headers(files: list[Path]) -> tuple[Counter[tuple[int, int]], bool]:
     grey = True
     for path in files:
         with _open(path) as image:
-            if image.mode in ("I", "F"):  # black and white could be any two numbers
-                raise InputError(f"'{path}' has 32 bits a pixel; save it with 8 or 16")
             sizes[image.size] += 1
             grey &= image.mode in GREY
     return sizes, grey
 
 
-def _decode(path: Path, mode: str, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, C) uint8: the shorter side scaled to fit, the rest cut off evenly."""
-    from PIL import Image, ImageOps
+def decode(path: Path, mode: str, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, C) uint8 of an image file, as `fitted` makes it."""
+    from PIL import Image
 
     try:
         with _open(path) as file:
             # Pillow would clip 16 bits at 255, which leaves a white image
             deep = file.mode.startswith("I;16")
-            image = (Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)) if deep else file).convert(mode)
+            return fitted(Image.fromarray((np.asarray(file) >> 8).astype(np.uint8)) if deep else file, mode, size)
     except InputError:
         raise
     except Exception as error:
         raise InputError(f"cannot read the image '{path}': {error}") from error
+
+
+def fitted(image: Any, mode: str, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, C) uint8 of a Pillow image, grey ("L") or "RGB": the shorter side scaled to fit, the rest cut off evenly.
+    `size` is (width, height)."""
+    from PIL import Image, ImageOps
+
+    image = image.convert(mode)
     if image.size != size:
         image = ImageOps.fit(image, size, Image.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.uint8).reshape(size[1], size[0], len(mode))
@@ -147,7 +157,7 @@ def read_folder(root: Path, image_size: int | None) -> tuple[dict[str, np.ndarra
     for part, entries in listed.items():
         images = np.empty((len(entries), size[1], size[0], len(mode)), np.uint8)
         for index, (file, _) in enumerate(entries):
-            images[index] = _decode(file, mode, size)
+            images[index] = decode(file, mode, size)
         arrays[f"{part}_images"] = images
         arrays[f"{part}_labels"] = np.array([label for _, label in entries], np.int64)
     return arrays, tuple(classes), note

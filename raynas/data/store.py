@@ -22,6 +22,14 @@ class Shared:
     std: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Sealed:
+    """A test split in the object store, for a training that scores it when it is over. No search is given one."""
+
+    images: Any
+    labels: Any
+
+
 def _bare(split: Split) -> Split:
     return Split(split.images[:0], split.labels[:0])
 
@@ -33,6 +41,21 @@ def share(dataset: Dataset) -> Shared:
     parts = [(ray.put(part.images), ray.put(part.labels)) for part in (dataset.train, dataset.validation)]
     bare = replace(dataset, train=_bare(dataset.train), validation=_bare(dataset.validation), test=None)
     return Shared(bare, parts[0], parts[1], dataset.mean, dataset.std)
+
+
+def seal(dataset: Dataset) -> Sealed:
+    """Put the test split into the object store of the running Ray."""
+    import ray
+
+    assert dataset.test is not None
+    return Sealed(ray.put(dataset.test.images), ray.put(dataset.test.labels))
+
+
+def unseal(sealed: Sealed) -> Split:
+    """The test split, from this node's object store."""
+    import ray
+
+    return Split(*ray.get([sealed.images, sealed.labels]))
 
 
 def fetch(shared: Shared) -> Dataset:

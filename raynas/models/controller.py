@@ -19,6 +19,7 @@ LIKED, DISLIKED = 0.25, -0.25  # fixed bias of the normal cell's separable convo
 START = 10.0  # learnt bias of separable convolutions, at the start
 SKIPS = 0.4  # the share of skips that a macro network is drawn to
 Choose = Callable[[Tensor], Tensor]
+"""Maps the log-probabilities of the next n decisions, (B, n, values), to what is chosen, (B, n)."""
 Mask = Callable[[Tensor], Tensor]
 """Maps the choices so far, (B, k) int64, to which values of decision k are allowed, (B, values) bool, one at least."""
 
@@ -37,7 +38,7 @@ class Squash:
 
 @dataclass
 class Walk:
-    """Decisions as they were made, all (B,) each: what was chosen, its log-probability, the entropy; `penalty` (B,)."""
+    """Decisions as they were made, in blocks of (B, n): what was chosen, its log-probability, the entropy; `penalty` (B,)."""
 
     choose: Choose
     made: list[Tensor] = field(default_factory=list)
@@ -46,13 +47,25 @@ class Walk:
     penalty: Tensor | None = None
 
     def decide(self, logits: Tensor) -> Tensor:
-        """Make the next decision; -inf forbids a value."""
-        log_probs = torch.log_softmax(logits, dim=1)
+        """Make the next decision, (B, values) -> (B,); -inf forbids a value."""
+        return self.decide_several(logits[:, None])[:, 0]
+
+    def decide_several(self, logits: Tensor) -> Tensor:
+        """Make the next n decisions, none of which waits for another: (B, n, values) -> (B, n)."""
+        log_probs = torch.log_softmax(logits, dim=2)
         chosen = self.choose(log_probs)
         self.made.append(chosen)
-        self.picked.append(log_probs.gather(1, chosen[:, None])[:, 0])
-        self.entropies.append(-(log_probs.exp() * log_probs.clamp(min=-1e30)).sum(dim=1))
+        self.picked.append(log_probs.gather(2, chosen[:, :, None])[:, :, 0])
+        self.entropies.append(-(log_probs.exp() * log_probs.clamp(min=-1e30)).sum(dim=2))
         return chosen
+
+    def log_prob(self) -> Tensor:
+        """(B,): the sum over decisions."""
+        return torch.cat(self.picked, dim=1).sum(dim=1)
+
+    def entropy(self) -> Tensor:
+        """(B,): the sum over decisions."""
+        return torch.cat(self.entropies, dim=1).sum(dim=1)
 
 
 class Policy(nn.Module):
@@ -74,29 +87,29 @@ class Policy(nn.Module):
 
     def walk(self, choices: Tensor) -> Walk:
         """The way that the choices, (B, D) int64, take."""
-        columns = iter(choices.unbind(dim=1))
-        walk = Walk(lambda _: next(columns))
+        blocks = _Blocks(choices)
+        walk = Walk(lambda log_probs: blocks.take(log_probs.shape[1]))
         self._walk(len(choices), walk)
         return walk
 
     def forward(self, choices: Tensor) -> tuple[Tensor, Tensor]:
         """(B, D) int64 -> log-probability and entropy of each row, (B,) each: the sums over its decisions."""
         walk = self.walk(choices)
-        return torch.stack(walk.picked, dim=1).sum(dim=1), torch.stack(walk.entropies, dim=1).sum(dim=1)
+        return walk.log_prob(), walk.entropy()
 
     @torch.no_grad()
     def sample(self, uniforms: Tensor) -> Tensor:
         """(B, D) numbers from [0, 1) -> (B, D) choices, by the inverse of the cumulative distribution."""
-        columns = iter(uniforms.unbind(dim=1))
+        blocks = _Blocks(uniforms)
 
         def invert(log_probs: Tensor) -> Tensor:
-            below = log_probs.double().exp().cumsum(dim=1)
-            drawn = (below < next(columns)[:, None] * below[:, -1:]).sum(dim=1)
+            below = log_probs.double().exp().cumsum(dim=2)
+            drawn = (below < blocks.take(log_probs.shape[1])[:, :, None] * below[:, :, -1:]).sum(dim=2)
             return _allowed(drawn, log_probs)
 
         walk = Walk(invert)
         self._walk(len(uniforms), walk)
-        return torch.stack(walk.made, dim=1)
+        return torch.cat(walk.made, dim=1)
 
     def log_prob(self, choices: Tensor) -> Tensor:
         """(B, D) -> (B,)"""
@@ -107,13 +120,25 @@ class Policy(nn.Module):
         return self(choices)[1]
 
 
+class _Blocks:
+    """The columns of a matrix, (B, D), some at a time."""
+
+    def __init__(self, matrix: Tensor):
+        self.matrix, self.taken = matrix, 0
+
+    def take(self, count: int) -> Tensor:
+        self.taken += count
+        return self.matrix[:, self.taken - count : self.taken]
+
+
 def _allowed(drawn: Tensor, log_probs: Tensor) -> Tensor:
     """A draw exactly on a border may fall on a forbidden value: the next allowed one, or the last there is."""
-    places = torch.arange(log_probs.shape[1], device=log_probs.device)
+    values = log_probs.shape[2]
+    places = torch.arange(values, device=log_probs.device)
     allowed = torch.isfinite(log_probs)
-    after = torch.where(allowed & (places >= drawn[:, None]), places, log_probs.shape[1]).amin(dim=1)
-    last = torch.where(allowed, places, -1).amax(dim=1)
-    return torch.where(after < log_probs.shape[1], after, last)
+    after = torch.where(allowed & (places >= drawn[:, :, None]), places, values).amin(dim=2)
+    last = torch.where(allowed, places, -1).amax(dim=2)
+    return torch.where(after < values, after, last)
 
 
 class Controller(Policy):
@@ -135,7 +160,7 @@ class Controller(Policy):
             state = self.cell(given, state)
             logits = self.squash(head(state[0]))
             if self.mask is not None:
-                so_far = torch.stack(walk.made, dim=1) if walk.made else torch.empty(rows, 0, dtype=torch.int64)
+                so_far = torch.cat(walk.made, dim=1) if walk.made else torch.empty(rows, 0, dtype=torch.int64)
                 logits = logits.masked_fill(~self.mask(so_far.to(logits.device)), -torch.inf)
             chosen = walk.decide(logits)
             if number < len(self.embeddings):
@@ -248,7 +273,7 @@ class MacroController(Policy):
             if layer > 0:
                 query = self.attention(keys, state[0])
                 logits = self.squash(torch.stack([-query, query], dim=2))
-                skips = torch.stack([walk.decide(logits[:, source]) for source in range(layer)], dim=1).float()
+                skips = walk.decide_several(logits).float()
                 given = (skips[:, :, None] * torch.stack(anchors, dim=1)).sum(dim=1) / (1 + skips.sum(dim=1))[:, None]
                 likely = torch.softmax(
                     logits, dim=2

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from raynas.models.micro import FORMS, FactorizedReduction, relu_conv, share, start_like_he, stem, whole
-from raynas.space.macro import Layers, parse_layers
+from raynas.space.macro import Layers, parse_layers, places_of
 from raynas.tables import InputError, look_up
 
 
@@ -43,11 +43,6 @@ OPERATIONS: dict[str, Callable[[int, int], nn.Module]] = {
     "max_pool_3x3": lambda entering, channels: _branch(entering, channels, nn.MaxPool2d(3, 1, 1)),
 }
 """By name, for (entering, leaving) channels."""
-
-
-def places_of(layers: int) -> tuple[int, ...]:
-    """The layers, counted from 1, after which images are halved: none where there are fewer than three."""
-    return (layers // 3, 2 * (layers // 3)) if layers >= 3 else ()
 
 
 def used_after(layers: Layers, place: int) -> list[int]:

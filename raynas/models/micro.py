@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raynas.space.micro_cell import INPUTS, Pairs, loose_ends, parse_pairs
+from raynas.space.micro_cell import INPUTS, Pairs, loose_ends, parse_pairs, reducing
 from raynas.tables import InputError, look_up
 
 
@@ -149,15 +149,6 @@ class AuxiliaryHead(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images).mean(dim=(2, 3)))
-
-
-def reducing(layers: int, reductions: int) -> tuple[int, ...]:
-    """Which of the `layers` + 2 cells reduce: ENAS's two places, or the three of its MNIST fork."""
-    if reductions == 3 and layers < 2:
-        raise InputError("three reductions need two layers or more, got 1")
-    if reductions == 2:
-        return layers // 3, 2 * (layers // 3) + 1
-    return layers // 4, 2 * (layers // 4) + 1, layers
 
 
 def stem(entering: int, leaving: int, stride: int) -> nn.Sequential:

@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from raynas.models.macro import OPERATIONS, places_of, run_layers, used_after
+from raynas.models.macro import OPERATIONS, run_layers, used_after
 from raynas.models.micro import FactorizedReduction, start_like_he, stem
 from raynas.oneshot.statistics import forget_statistics
-from raynas.space.macro import Layers, Macro, show_layers
+from raynas.space.macro import Layers, Macro, places_of, show_layers
 from raynas.tables import look_up
 
 

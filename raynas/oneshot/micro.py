@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from raynas.models.micro import OPERATIONS, FactorizedReduction, Side, adapt, add_nodes, reducing, start_like_he, stem
+from raynas.models.micro import OPERATIONS, FactorizedReduction, Side, adapt, add_nodes, start_like_he, stem
 from raynas.oneshot.statistics import forget_statistics
-from raynas.space.micro_cell import INPUTS, MicroCell, Pairs, loose_ends, show_pairs
+from raynas.space.micro_cell import INPUTS, MicroCell, Pairs, loose_ends, reducing, show_pairs
 from raynas.tables import look_up
 
 

@@ -1,51 +1,51 @@
 """Results: what an experiment found, as dataframes. Works while it runs."""
 
-import json
 import math
+import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from raynas.results import views
-from raynas.results.schema import reports, trials
+from raynas.results import columns, frames, views
+from raynas.results.columns import CURVES, FRAMES, TRIALS
+from raynas.results.compare import compare, rank_test
+from raynas.results.importances import REPEATS, importances
+from raynas.results.rungs import rungs
 from raynas.results.store import Store
-from raynas.tables import InputError, look_up
+from raynas.space import read
+from raynas.tables import InputError, look_up, nearest
 
 RULE = "best = highest fitness at the last epoch, among trials that trained to their end (all others only while there are none)"
 
-COLUMNS = (
-    "number", "state", "fitness", "epochs", "params", "flops", "memory_mb", "seconds", "attempt", "node", "duplicate_of",
-    "failure", "error", "origin", "identity", "seed", "created", "started", "ended",
-)  # fmt: skip
-COUNTED = {"params": "Int64", "flops": "Int64", "memory_mb": "Float64"}
-CURVE_COLUMNS = ("number", "epoch", "fitness", "seconds", "attempt")
+COLUMNS = tuple(TRIALS)
+CURVE_COLUMNS = tuple(CURVES)
 
 
 class Results:
-    """An experiment's store, read-only. Frames are read when first asked for; `refresh` reads again."""
+    """An experiment's store, read-only. Frames are read when first asked for; `refresh` reads again. `row` is one of its
+    verifications ("verify-1"), whose trials are then those that are shown."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, row: str | None = None):
+        self.path, self.row = path, row
 
-    def _read(self, table: Any) -> list[dict[str, Any]]:
-        store = Store.open(self.path)
+    @contextmanager
+    def _store(self) -> Iterator[Store]:
+        store = Store.open(self.path, row=self.row)
         try:
-            return store.rows(table)
+            yield store
         finally:
             store.close()
 
     @cached_property
     def experiment(self) -> dict[str, Any]:
         """The experiment's row: name, spec, seed, data, fingerprints, …"""
-        store = Store.open(self.path)
-        try:
+        with self._store() as store:
             return store.experiment()
-        finally:
-            store.close()
 
     @property
     def name(self) -> str:
@@ -54,11 +54,24 @@ class Results:
     @property
     def folder(self) -> Path:
         """Where the experiment's files are."""
-        return self.path.parent
+        return self.path.parent if self.row is None else self.path.parent / self.row
+
+    @property
+    def verification(self) -> "Results | None":
+        """The trials of the latest `raynas verify`; None before the first."""
+        from raynas.results.verdict import latest
+
+        return latest(self.path)
+
+    def verdict(self) -> Any:
+        """What the latest `raynas verify` found, a Verdict: `.sentences()` says it; None before the first is over."""
+        from raynas.results.verdict import read_verdict
+
+        return read_verdict(self)
 
     def refresh(self) -> "Results":
         """Forget what was read, so that the next look shows the store as it is now."""
-        for name in ("experiment", "trials", "curves"):
+        for name in ("experiment", "trials", "curves", "_configs"):
             self.__dict__.pop(name, None)
         return self
 
@@ -69,42 +82,33 @@ class Results:
         `fitness` is higher-is-better and missing for failed trials; `seconds` is training time; `created`, `started`
         and `ended` are UTC moments; `duplicate_of` is the trial whose result answered this one.
         """
-        rows = self._read(trials)
-        last = self.curves.drop_duplicates("number", keep="last").set_index("number")
-        frame = pd.DataFrame({name: [row[name] for row in rows] for name in ("number", "state", "fitness")})
-        answered_by = pd.Series([row["number"] if row["duplicate_of"] is None else row["duplicate_of"] for row in rows])
-        frame["epochs"] = answered_by.map(last["epoch"]).astype("Int64")
-        configs = pd.DataFrame([row["config"] for row in rows], index=frame.index)
-        metrics = last.drop(columns=[name for name in CURVE_COLUMNS if name != "number"])
-        metrics = metrics[[name for name in metrics.columns if name not in configs.columns and name not in COLUMNS]]
-        costs = pd.DataFrame([row["cost"] or {} for row in rows], index=frame.index, columns=list(COUNTED))
-        for name in set(COUNTED) & set(last.columns):  # a training of one's own reports them itself
-            reported = pd.to_numeric(last[name], errors="coerce").reindex(answered_by).set_axis(frame.index)
-            costs[name] = costs[name].where(costs[name].notna(), reported)
-        frame = pd.concat(
-            [frame, configs, metrics.reindex(answered_by).set_axis(frame.index), costs.astype(COUNTED)], axis=1
-        )
-        for name in ("seconds", "attempt", "node", "duplicate_of", "failure", "error", "identity", "seed"):
-            frame[name] = [row[name] for row in rows]
-        frame["duplicate_of"] = frame["duplicate_of"].astype("Int64")
-        frame["origin"] = [json.dumps(row["origin"]) for row in rows]
-        for name in ("created", "started", "ended"):
-            frame[name] = pd.to_datetime([row[name] for row in rows], unit="s", utc=True)
-        frame["fitness"] = frame["fitness"].astype("float64")
-        return frame
+        curves = self.curves
+        with self._store() as store:
+            return frames.read_trials(store, curves)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """One row a report: number, epoch, fitness, seconds, attempt and every metric reported."""
-        rows = self._read(reports)
-        names = {"number": "trial"}
-        frame = pd.DataFrame({name: [row[names.get(name, name)] for row in rows] for name in CURVE_COLUMNS})
-        metrics = pd.DataFrame([{k: _cell(v) for k, v in row["metrics"].items()} for row in rows], index=frame.index)
-        return pd.concat([frame, metrics[[name for name in metrics.columns if name not in CURVE_COLUMNS]]], axis=1)
+        with self._store() as store:
+            return frames.read_curves(store)
+
+    @cached_property
+    def _configs(self) -> dict[int, dict[str, Any]]:
+        with self._store() as store:
+            return frames.read_configs(store)
 
     def config(self, number: int) -> dict[str, Any]:
         """A trial's config as it was, types and all."""
-        return dict(next(row["config"] for row in self._read(trials) if row["number"] == number))
+        if number not in self._configs:
+            raise InputError(f"there is no trial {number}; trials are numbered 0 to {len(self._configs) - 1}")
+        return dict(self._configs[number])
+
+    def columns(self, frame: str = "trials") -> pd.DataFrame:
+        """What the columns of a frame are: column, dtype, unit, meaning. "trials" and "curves" with the parameters and
+        metrics of this experiment; the others as they always are."""
+        look_up("frame", frame, FRAMES)
+        shown = getattr(self, frame) if frame in ("trials", "curves") else pd.DataFrame(columns=list(FRAMES[frame]))
+        return columns.describe(columns.typed(shown, frame), frame, self.experiment["spec"]["space"])
 
     def best(self, k: int = 1) -> pd.DataFrame:
         """The k best trials, best first, by RULE; trials answered from another are left out."""
@@ -116,6 +120,28 @@ class Results:
     def generations(self) -> pd.DataFrame:
         """One row a generation: trials, judged (with a fitness), best, mean and worst fitness, best_trial, best_so_far."""
         return views.generations(self.trials)
+
+    def rungs(self) -> pd.DataFrame:
+        """One row a rung (an epoch at which trials ended, or at which ASHA decides): how many reached it, were stopped,
+        failed or done there, and the best and median fitness there."""
+        return rungs(self.trials, self.curves, self.experiment["spec"].get("stop") or {})
+
+    def importances(self, repeats: int = REPEATS, costs: bool = False) -> pd.DataFrame:
+        """How much of the variance of fitness each decision explains alone (fANOVA), architectures by their genes: mean and
+        spread over `repeats` resamplings. All trials are judged at one epoch, which half of them reached. `costs` puts the
+        number of parameters beside the decisions, which then share what they explain with it."""
+        space = read(self.experiment["spec"]["space"])
+        return importances(space, self._configs, self.trials, self.curves, repeats, costs)
+
+    def compare(self, *others: "Results") -> pd.DataFrame:
+        """The best so far of this and other experiments, one row a trial that ended: against trials, seconds, CPU-hours and
+        GPU-hours. Raises InputError where their fitness is not of the same thing."""
+        return compare((self, *others))
+
+    def rank_test(self, *others: "Results", by: str = "search") -> pd.DataFrame:
+        """Whether one kind of search was better than another over several seeds each (Mann-Whitney), after as many trials as
+        the shortest of them had. `by` names what tells the groups apart: search, stop, space, …"""
+        return rank_test((self, *others), by)
 
     def lineage(self, number: int | None = None) -> pd.DataFrame:
         """The best trial (or the one numbered so) and all its ancestors, from generation 0 on, with the columns
@@ -142,10 +168,17 @@ class Results:
         return views.goals_of(self.experiment["spec"]["objective"], metrics)
 
     def plot(self, what: str, metrics: Mapping[str, str] | None = None) -> Any:
-        """A plotly figure: "generations", "lineage" of the best, or "pareto"; `.show()` it or `.write_html(path)`."""
+        """A plotly figure, one of PLOTS (results/plots): "best_so_far", "curves", "rungs", "generations", "lineage" of the best,
+        "pareto", "parallel", "importances" or "timeline"; `.show()` it or `.write_html(path)`."""
         from raynas.results.plots import PLOTS
 
         return look_up("plot", what, PLOTS)(self, metrics)
+
+    def draw(self, number: int | None = None) -> str:
+        """The network of the best trial (or of the one numbered so) as a drawing: the text of an SVG file."""
+        from raynas.results.drawing import draw_trial
+
+        return draw_trial(self, number)
 
     @property
     def parameters(self) -> list[str]:
@@ -155,18 +188,25 @@ class Results:
 
     def sql(self, query: str) -> pd.DataFrame:
         """A SELECT over the tables `trials` and `curves` (as the frames of these names are)."""
-        with sqlite3.connect(":memory:") as connection:
-            for name, frame in (("trials", self.trials), ("curves", self.curves)):
-                once = ~frame.columns.str.lower().duplicated()  # SQL does not tell Fitness from fitness
-                frame.loc[:, once].to_sql(name, connection, index=False)
+        with closing(sqlite3.connect(":memory:")) as connection:
+            for name in ("trials", "curves"):
+                if name in query.lower():  # half a million reports take seconds to copy
+                    frame = getattr(self, name)
+                    once = ~frame.columns.str.lower().duplicated()  # SQL does not tell Fitness from fitness
+                    frame.loc[:, once].to_sql(name, connection, index=False)
             connection.set_authorizer(_read_only)
             try:
                 return pd.read_sql_query(query, connection)
             except (pd.errors.DatabaseError, sqlite3.Error, TypeError) as error:
-                columns = ", ".join(self.trials.columns)
-                raise InputError(
-                    f"cannot run '{query}': {error.__cause__ or error}. Columns of trials: {columns}"
-                ) from error
+                raise InputError(f"cannot run '{query}': {self._why(error.__cause__ or error)}") from error
+
+    def _why(self, error: BaseException) -> str:
+        """What SQLite says, and the nearest right name where a name is wrong."""
+        wrong = re.match(r"no such column: (?:\w+\.)?(.+)", str(error))
+        known = list(dict.fromkeys([*self.trials.columns, *self.curves.columns]))
+        if wrong is None:
+            return f"{error}. Columns of trials: {', '.join(self.trials.columns)}"
+        return f"unknown column '{wrong[1]}'.{nearest(wrong[1], known)} Columns of trials: {', '.join(self.trials.columns)}"
 
     def where(self, condition: str) -> pd.DataFrame:
         """The trials that meet an SQL condition, e.g. `fitness > 0.9 and lr < 0.001`, typed as `trials` is."""
@@ -184,11 +224,6 @@ class Results:
             f", best fitness {top['fitness'].iloc[0]:.4f}" if len(top) and math.isfinite(top["fitness"].iloc[0]) else ""
         )
         return f"Results('{self.name}': {states or 'no trials'}{best})"
-
-
-def _cell(value: Any) -> Any:
-    """A metric as one cell of a table: lists and mappings as JSON."""
-    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def _read_only(action: int, *_: Any) -> int:

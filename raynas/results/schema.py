@@ -2,7 +2,7 @@
 
 from sqlalchemy import JSON, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
-SCHEMA = 1
+SCHEMA = 2  # since 2 a file may hold a search and its verifications
 
 metadata = MetaData()
 
@@ -60,4 +60,12 @@ reports = Table(
     Column("metrics", JSON, nullable=False),
     Column("seconds", Float, nullable=False),  # spent on this epoch
     Index("one_report_an_epoch", "experiment", "trial", "epoch", unique=True),
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("experiment", ForeignKey("experiments.id"), primary_key=True),  # the verification
+    Column("made", Float, nullable=False),
+    Column("verdict", JSON, nullable=False),
 )

@@ -5,19 +5,34 @@ import math
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, func, insert, inspect, select, update
+from sqlalchemy import (
+    JSON,
+    Connection,
+    Text,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    inspect,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DatabaseError
 
 from raynas.objectives import Trial
-from raynas.results.schema import SCHEMA, experiments, metadata, reports, trials, versions
+from raynas.results.schema import SCHEMA, experiments, metadata, reports, trials, verdicts, versions
 from raynas.tables import InputError
+
+BATCH = 250  # rows of a read: more do not fit the processor's cache and take longer
 
 
 class StoreError(InputError):
@@ -91,7 +106,8 @@ class Told:
 
 
 class Store:
-    """One experiment's rows. `Store.create` for a new file, `Store.open` for one that exists."""
+    """One experiment's rows. `Store.create` for a new file, `Store.open` for one that exists. Beside the search a file may
+    hold its verifications, experiments called NAME/verify-1, …: `Store.open(path, row="verify-1")`."""
 
     def __init__(self, path: Path, writable: bool):
         self.path, self._engine = path, _engine(path, writable)
@@ -123,8 +139,9 @@ class Store:
         return cls.open(path, writable=True)
 
     @classmethod
-    def open(cls, path: Path, writable: bool = False) -> "Store":
-        """The store at `path`; raises StoreError when it is none, damaged, or of a newer raynas."""
+    def open(cls, path: Path, writable: bool = False, row: str | None = None) -> "Store":
+        """The store at `path`, of its search or of the verification `row`; raises StoreError when it is none, damaged, of
+        a newer raynas, or has no such row."""
         if not path.is_file():
             raise StoreError(f"there is no store at '{path}'")
         store = cls(path, writable)
@@ -138,7 +155,13 @@ class Store:
                         f"'{path}' was written by a newer raynas (schema {schema}, this one reads up to {SCHEMA}); "
                         "upgrade raynas to open it"
                     )
-                store.experiment_id = connection.execute(select(experiments.c.id)).scalar_one()
+                wanted = select(experiments.c.id).order_by(experiments.c.id).limit(1)
+                if row is not None:
+                    wanted = wanted.where(experiments.c.name.endswith(f"/{row}", autoescape=True))
+                found = connection.execute(wanted).scalar_one_or_none()
+                if found is None:
+                    raise StoreError(f"'{path}' holds no '{row}'")
+                store.experiment_id = found
         except DatabaseError as error:
             raise StoreError(f"cannot read the store '{path}': {error.orig}") from error
         return store
@@ -181,6 +204,38 @@ class Store:
     def update_experiment(self, **values: Any) -> None:
         with self.writing() as connection:
             connection.execute(update(experiments).where(experiments.c.id == self.experiment_id).values(**values))
+
+    # -- verifications of the search -------------------------------------------------------------------------------
+
+    def add(self, row: str, values: dict[str, Any]) -> None:
+        """A verification's row, called `row`, beside the search's."""
+        name = f"{self.experiment()['name']}/{row}"
+        with self.writing() as connection:
+            metadata.create_all(connection)  # tables that are younger than the file
+            connection.execute(update(versions).values(schema=SCHEMA))
+            connection.execute(insert(experiments).values(created=time.time(), elapsed_s=0.0, name=name, **values))
+
+    def others(self) -> list[str]:
+        """The verifications' rows, oldest first: "verify-1", …"""
+        with self._engine.connect() as connection:
+            found = connection.execute(select(experiments.c.name).order_by(experiments.c.id)).scalars().all()
+        return [name.rpartition("/")[2] for name in found if "/" in name]
+
+    def conclude(self, verdict: dict[str, Any]) -> None:
+        """Write what came of this verification, in place of what was written before."""
+        with self.writing() as connection:
+            connection.execute(delete(verdicts).where(verdicts.c.experiment == self.experiment_id))
+            connection.execute(
+                insert(verdicts).values(experiment=self.experiment_id, made=time.time(), verdict=verdict)
+            )
+
+    def verdict(self) -> dict[str, Any] | None:
+        """What came of this verification; None until it is over."""
+        with self._engine.connect() as connection:
+            if not inspect(connection).has_table(verdicts.name):
+                return None
+            wanted = select(verdicts.c.verdict).where(verdicts.c.experiment == self.experiment_id)
+            return connection.execute(wanted).scalar_one_or_none()
 
     # -- writing trials ------------------------------------------------------------------------------------------------
 
@@ -268,6 +323,20 @@ class Store:
             order = trials.c.number if table is trials else reports.c.heard
             found = connection.execute(select(table).where(table.c.experiment == self.experiment_id).order_by(order))
             return [dict(row) for row in found.mappings()]
+
+    def batches(self, columns: Sequence[Any]) -> Iterator[list[tuple[Any, ...]]]:
+        """The same columns of all rows of this experiment, in order, BATCH rows at a time; JSON as the text that it is.
+        The driver's own tuples: SQLAlchemy's rows and its reading of JSON take longer than all the rest."""
+        table = columns[0].table
+        order = trials.c.number if table is trials else reports.c.heard
+        raw = [type_coerce(column, Text) if isinstance(column.type, JSON) else column for column in columns]
+        query = select(*raw).where(table.c.experiment == self.experiment_id).order_by(order)
+        text = str(query.compile(self._engine, compile_kwargs={"literal_binds": True}))
+        with self._engine.connect() as connection:
+            driver: Any = connection.connection.dbapi_connection
+            cursor = driver.execute(text)
+            while batch := cursor.fetchmany(BATCH):
+                yield batch
 
     def counts(self) -> dict[str, int]:
         """How many trials there are of each state."""

@@ -92,3 +92,10 @@ def hypervolume(frame: pd.DataFrame, goals: Mapping[str, float], reference: Mapp
         raise InputError(f"the reference has a value for each of {', '.join(goals)}, got {dict(reference)}")
     corner = scores.min(axis=0) if reference is None else [sign * reference[name] for name, sign in goals.items()]
     return volume_of(scores, corner)
+
+
+def best_so_far(ended: pd.DataFrame) -> pd.Series:
+    """The best fitness after each of the trials, in the order in which they ended: of those trained to their end; of the
+    stopped ones only while there are no others."""
+    done = ended["fitness"].where(ended["state"] == "done").cummax().ffill()
+    return done.where(done.notna(), ended["fitness"].cummax().ffill())

@@ -57,22 +57,31 @@ def _view(ledger: Ledger, epochs: int | None, name: str, progress: bool) -> View
     return Live(ledger, epochs, name) if sys.stdout.isatty() else Lines(ledger, epochs)
 
 
-def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: dict[str, Any] | None = None) -> Results:
-    """Run the experiment in `folder` until its budget is used up or it is interrupted."""
+def drive(
+    plan: Plan,
+    folder: Path,
+    address: str | None,
+    progress: bool,
+    spec: dict[str, Any] | None = None,
+    row: str | None = None,
+) -> Results:
+    """Run the experiment in `folder`, or its verification `row`, until its budget is used up or it is interrupted."""
     folder = folder.resolve()  # trials write there from working directories of their own
+    place = folder if row is None else folder / row
     with ExitStack() as stack:
         stack.enter_context(locked(folder))
         stack.enter_context(environment(QUIET))
         stack.enter_context(connected(address))
-        stack.enter_context(chatter_to(folder / "ray.log"))
+        place.mkdir(exist_ok=True)
+        stack.enter_context(chatter_to(place / "ray.log"))
         resources, slots = _granted(plan, progress)
-        store = Store.open(folder / STORE, writable=True)
+        store = Store.open(folder / STORE, writable=True, row=row)
         stack.callback(store.close)
         store.update_experiment(ended=None, **({} if spec is None else {"spec": spec}))
         experiment = plan.experiment
         ledger = Ledger(
             store,
-            folder,
+            place,
             plan.space,
             plan.searcher(),
             experiment.budget,
@@ -84,8 +93,9 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
             plan.limits,
             plan.objective.scores,
             open_trackers(experiment.track, folder.name, store.experiment()["created"], folder, plan),
+            plan.merge,
         )
-        for leftover in folder.glob("tune-*"):  # of a driver that was killed
+        for leftover in place.glob("tune-*"):  # of a driver that was killed
             shutil.rmtree(leftover, ignore_errors=True)
         history = ledger.replay()
         ledger.audience.replay(history)
@@ -100,7 +110,7 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
         out = slots if not plan.waits else (experiment.budget.trials or slots)
         if progress and plan.feasible is not None:
             print(f"limits: {plan.feasible}", flush=True)
-        view = _view(ledger, plan.most_epochs, folder.name, progress)
+        view = _view(ledger, plan.most_epochs, folder.name if row is None else f"{folder.name}/{row}", progress)
         stack.enter_context(_ctrl_c(ledger))
         try:
             if experiment.resources.workers > 1:
@@ -120,8 +130,8 @@ def drive(plan: Plan, folder: Path, address: str | None, progress: bool, spec: d
     if ledger.error is not None:
         raise SearchFailed(f"stopped: {ledger.reason}\n\n{ledger.error}")
     if ledger.reason == INTERRUPTED:
-        raise KeyboardInterrupt(folder.name)
-    return Results(folder / STORE)
+        raise KeyboardInterrupt(folder.name, "resume" if row is None else "verify")
+    return Results(folder / STORE, row)
 
 
 def _granted(plan: Plan, progress: bool) -> tuple[dict[str, float], int]:
@@ -202,7 +212,7 @@ def _training(plan: Plan) -> Any:
         from raynas.train.tabular import TabularTraining
 
         return TabularTraining(_absolute(plan.experiment.data or ""), plan.experiment.training.epochs, plan.waits)
-    from raynas.data.store import share
+    from raynas.data.store import seal, share
     from raynas.train.network import NetworkTraining
 
     assert plan.dataset is not None
@@ -214,7 +224,9 @@ def _training(plan: Plan) -> Any:
             share(plan.dataset), plan.experiment.training.model_dump(), oneshot, 0.0 if plan.waits else 5.0
         )
     every_s = 0.0 if plan.waits else 5.0  # those that pause and copy trials need the checkpoint of the last epoch
-    return NetworkTraining(share(plan.dataset), plan.experiment.training.model_dump(), every_s, plan.timed, plan.limits)
+    test = seal(plan.dataset) if plan.scores_test else None
+    training = plan.experiment.training.model_dump()
+    return NetworkTraining(share(plan.dataset), training, every_s, plan.timed, plan.limits, test)
 
 
 def _absolute(data: str) -> str:

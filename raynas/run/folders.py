@@ -37,6 +37,11 @@ def open_results(name: str | Path, home_dir: str | Path | None = None) -> Result
             results = Results(candidate)
             results.experiment  # noqa: B018 -- says at once when the file is no store
             return results
+    for folder in (home(home_dir) / path.parent, path.parent):  # NAME/verify-1
+        if re.fullmatch(r"verify-\d+", path.name) and (folder / STORE).is_file():
+            results = Results(folder / STORE, path.name)
+            results.experiment  # noqa: B018
+            return results
     known = experiments(home_dir)
     hint = nearest(str(name), known) if known else ""
     there = f" Known: {', '.join(known)}" if known else ""

@@ -44,7 +44,8 @@ class Ledger:
 
     `cost` maps a config to what its network costs, which `limits` may refuse; `scores` maps metrics and costs to the
     goals of the objective; `resources` is what a trial gets; `keep` is how many of the best trials keep their weights;
-    `audience` hears of all trials but twins; `clock` is in seconds, for the budget of GPU hours.
+    `audience` hears of all trials but twins; `clock` is in seconds, for the budget of GPU hours. Unless `merge`, a network
+    that was trained already is trained again when it is asked for again.
     """
 
     def __init__(
@@ -62,12 +63,13 @@ class Ledger:
         limits: tuple[Limit, ...] = (),
         scores: Callable[[dict[str, Any]], tuple[float, ...]] = lambda metrics: (),
         audience: Audience | None = None,
+        merge: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.store, self.folder, self.space, self.searcher = store, folder, space, searcher
         self.budget, self.seed, self.resources, self.keep, self.cost = budget, seed, resources, keep, cost
         self.most_epochs = most_epochs  # of a trial, where that is known
-        self.limits, self.scores = limits, scores
+        self.limits, self.scores, self.merge = limits, scores, merge
         self.audience = audience or Audience({})
         self.trials: dict[int, Trial] = {}
         self.queue: deque[Trial] = deque()
@@ -220,7 +222,7 @@ class Ledger:
         trial = Trial(
             number, config, self.space.identity(config), seed_at(self.seed, 1, number), origin=self.searcher.origin
         )
-        twin = self.answers.get(trial.identity)
+        twin = self.answers.get(trial.identity) if self.merge else None
         if twin is None:
             self.answers[trial.identity] = trial
             trial.cost = self.cost(config) or {}

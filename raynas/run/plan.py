@@ -53,6 +53,16 @@ class Plan:
     sharing: Sharing | None = None  # of a GPU, once it is measured
 
     @property
+    def merge(self) -> bool:
+        """Whether a network that was trained already is answered from the store."""
+        return True
+
+    @property
+    def scores_test(self) -> bool:
+        """Whether trainings score the test split when they are over: those of a search never do."""
+        return False
+
+    @property
     def limits(self) -> tuple[Limit, ...]:
         return tuple(parse_limit(text) for text in self.experiment.limits)
 

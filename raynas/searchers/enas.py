@@ -94,10 +94,10 @@ class Enas:
         baseline = self.average / (1 - self.decay ** len(self.told))
         choices = torch.tensor([choices for choices, _ in self.told[-self.memory :]])
         advantages = rewards[-self.memory :] - baseline
-        with torch.no_grad():
-            before = self.controller.log_prob(choices)
+        before: Tensor | None = None
         for _ in range(self.passes):
             log_probs, entropies = self.controller(choices)
+            before = log_probs.detach() if before is None else before
             gain = surrogate(log_probs - before, advantages) + self.entropy * entropies / self.most
             self.optimizer.zero_grad()
             (-gain.mean()).backward()

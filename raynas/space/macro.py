@@ -42,6 +42,11 @@ def parse_layers(network: str) -> Layers:
     return tuple(found)
 
 
+def places_of(layers: int) -> tuple[int, ...]:
+    """The layers, counted from 1, after which images are halved: none where there are fewer than three."""
+    return (layers // 3, 2 * (layers // 3)) if layers >= 3 else ()
+
+
 def show_layers(layers: Layers) -> str:
     """The network's string; `parse_layers` comes back."""
     return "+".join("~".join((name, *map(str, skips))) for name, skips in layers)

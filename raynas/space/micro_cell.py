@@ -114,6 +114,15 @@ def loose_ends(pairs: Pairs) -> list[int]:
     return [node for node in range(INPUTS + len(pairs)) if node not in used]
 
 
+def reducing(layers: int, reductions: int) -> tuple[int, ...]:
+    """Which of the `layers` + 2 cells reduce: ENAS's two places, or the three of its MNIST fork."""
+    if reductions == 3 and layers < 2:
+        raise InputError("three reductions need two layers or more, got 1")
+    if reductions == 2:
+        return layers // 3, 2 * (layers // 3) + 1
+    return layers // 4, 2 * (layers // 4) + 1, layers
+
+
 def canonical_pairs(pairs: Pairs) -> Pairs:
     """The same for isomorphic cells: the order of a node's two inputs and of nodes means nothing.
 

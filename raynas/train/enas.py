@@ -163,8 +163,7 @@ class Search(nn.Module):
             choices, children = self.draw(numbers.random((options.aggregate, self.controller.decisions)))
             right = torch.stack([self._accuracy(*next(rounds), child) for child in children])
             walk = self.controller.walk(choices)
-            log_probs = torch.stack(walk.picked, dim=1).sum(dim=1)
-            entropy = torch.stack(walk.entropies, dim=1).sum(dim=1).detach()
+            log_probs, entropy = walk.log_prob(), walk.entropy().detach()
             advantages = []
             for reward in (right + options.entropy_weight * entropy).tolist():
                 baseline += (1 - options.baseline_decay) * (reward - baseline)

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from raynas.data.batches import Batches
-from raynas.data.store import Shared, fetch
+from raynas.data.store import Sealed, Shared, fetch, unseal
 from raynas.models import build
 from raynas.objectives import Limit, Refused, broken
 from raynas.rng import seed_at
 from raynas.train.checkpoint import CheckpointError, has_checkpoint, load_checkpoint, save_checkpoint
-from raynas.train.fit import Progress, fit, make_optimizer
+from raynas.train.fit import Progress, evaluate, fit, make_optimizer
 from raynas.train.latency import latency
 from raynas.train.recipe import Recipe, recipe_for
 from raynas.train.share import Share
@@ -33,13 +33,15 @@ def batches(shared: Shared, device: torch.device) -> tuple[Batches, Batches]:
 @dataclass(frozen=True)
 class NetworkTraining:
     """Trains the network of a config on shared data. `training` holds the experiment's recipe fields. With `timed` the
-    latency is measured first and is among the metrics; a network that breaks `limits` by it is not trained."""
+    latency is measured first and is among the metrics; a network that breaks `limits` by it is not trained. `test` is
+    for verifications alone: it is scored once, after the last epoch."""
 
     data: Shared
     training: dict[str, Any]
     save_every_s: float = 5.0
     timed: bool = False
     limits: tuple[Limit, ...] = ()
+    test: Sealed | None = None
     may_run_ahead: ClassVar[bool] = False
 
     def __call__(self, config: dict[str, Any], checkpoint: Path, seed: int, share: Share) -> Iterator[dict[str, Any]]:
@@ -59,10 +61,20 @@ class NetworkTraining:
             yield {**_report(progress, recipe), **measured}
         saved = time.monotonic()
         for _ in fit(network, train, validation, recipe, progress, seed):
+            if progress.epoch == recipe.epochs:
+                progress.metrics |= self.score(network, recipe, device)  # before the checkpoint: never a second time
             if progress.epoch == recipe.epochs or time.monotonic() - saved >= self.save_every_s:
                 save_checkpoint(checkpoint, network, progress)
                 saved = time.monotonic()
             yield {**_report(progress, recipe), **measured}
+
+    def score(self, network: nn.Module, recipe: Recipe, device: torch.device) -> dict[str, float]:
+        """Loss and accuracy on the test split, where this training was given one."""
+        if self.test is None:
+            return {}
+        split = Batches(unseal(self.test), self.data.mean, self.data.std, device)
+        loss, accuracy = evaluate(network, split, recipe)
+        return {"test_loss": loss, "test_accuracy": accuracy}
 
     def start(
         self, config: dict[str, Any], checkpoint: Path, seed: int, device: torch.device

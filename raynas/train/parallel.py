@@ -112,7 +112,9 @@ def train_part(
     network, progress = training.start(config, checkpoint, seed, device)
     if progress.epoch > 0:
         yield {"epoch": progress.epoch, "finished": progress.epoch >= recipe.epochs, **progress.metrics}
-    for metrics in fit_together(network, train, validation, recipe, progress, seed, len(data.validation)):
+    for _ in fit_together(network, train, validation, recipe, progress, seed, len(data.validation)):
+        if progress.epoch == recipe.epochs:
+            progress.metrics |= training.score(network, recipe, device)  # all score the same: none waits for another
         if rank == 0:
             save_checkpoint(checkpoint, network, progress)
-        yield {"epoch": progress.epoch, "finished": progress.epoch >= recipe.epochs, **metrics}
+        yield {"epoch": progress.epoch, "finished": progress.epoch >= recipe.epochs, **progress.metrics}

@@ -1,0 +1,1 @@
+"""Models leave the house: folders with a network in several formats, each compared with the original; predictions."""

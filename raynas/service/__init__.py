@@ -1,0 +1,1 @@
+"""raynas for other machines."""
