@@ -11,6 +11,7 @@ from raynas.results.store import Store, StoreError
 from raynas.run.experiment import Budget
 from raynas.run.failures import ALIKE
 from raynas.run.ledger import ATTEMPTS, REFUSALS, REPEATS, Ledger
+from raynas.run.meter import Meter
 from raynas.searchers import SEARCHERS
 from raynas.settings import construct
 from raynas.space import read
@@ -249,7 +250,7 @@ def test_budgets_of_time_and_gpu_hours(tmp_path):
     assert ledger.next() == "end"
     assert "wall time" in ledger.reason
     ledger = open_ledger(tmp_path / "gpu", gpu_hours=1.0)
-    ledger.resources = {"cpu": 1.0, "gpu": 0.5}
+    ledger.meter = Meter(1.0, 0.5)
     trial = ledger.next()
     ledger.hear(trial.number, 1, 1, {}, 0.5, 7200.0)
     ledger.end(trial.number, 1, "done")

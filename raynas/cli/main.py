@@ -22,10 +22,12 @@ from raynas.cli.door import (
 )
 from raynas.cli.export import export, predict
 from raynas.cli.jobs import fetch, jobs, logs, stop, submit
+from raynas.cli.plan import plan
 from raynas.cli.plot import plot
 from raynas.cli.report import report
 from raynas.cli.reproduce import reproduce
 from raynas.cli.simulate import simulate
+from raynas.cli.train import train
 from raynas.cli.verify import verify
 from raynas.tables import InputError
 
@@ -53,7 +55,7 @@ def search(
     trials: Annotated[int | None, typer.Option(help="How many trials.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
     cpu: Annotated[float | None, typer.Option(help="CPUs of a trial.")] = None,
-    gpu: Annotated[float | None, typer.Option(help="GPUs of a trial, e.g. 0.25.")] = None,
+    gpu: Annotated[str | None, typer.Option(help="GPUs of a trial, e.g. 0.25; auto: measured.")] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of everything.")] = None,
     name: Annotated[
         str | None, typer.Option(help="The experiment's name [made from space, data and searcher].")
@@ -229,6 +231,8 @@ app.command()(fetch)
 app.command()(plot)
 app.command()(simulate)
 app.command()(reproduce)
+app.command()(train)
+app.command()(plan)
 app.command()(export)
 app.command()(predict)
 app.command()(report)

@@ -40,12 +40,16 @@ class Batches:
         images = self.images[index].float().sub_(self.mean).mul_(self.scale)
         return images.permute(0, 3, 1, 2), self.labels[index]
 
+    def order(self, seed: int, epoch: int) -> Tensor:
+        """The indices of all images in the order of an epoch."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed_at(seed, epoch, 0)))
+        return order.to(self.device, non_blocking=True)
+
     def epoch(
         self, size: int, seed: int, epoch: int, augment: Augmentation | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image once, in an order that is a function of (seed, epoch), as are the augmentations."""
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed_at(seed, epoch, 0)))
-        order = order.to(self.device, non_blocking=True)
+        order = self.order(seed, epoch)
         generator = torch.Generator(self.device).manual_seed(seed_at(seed, epoch, 1))
         for step in range(self.steps(size)):
             images, labels = self.at(order[step * size : (step + 1) * size])

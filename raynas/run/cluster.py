@@ -2,7 +2,6 @@
 
 import inspect
 import logging
-import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from raynas.run.address import join
-from raynas.run.experiment import Experiment, Resources
+from raynas.run.experiment import AUTO, Experiment, Resources
+from raynas.run.nodes import Node, largest, nodes, slots
+from raynas.run.sharing import SHARES
 from raynas.tables import InputError
 
 QUIET = {
@@ -110,15 +111,32 @@ def carry(function: Callable[..., Any]) -> None:
 
 def grant(wanted: Resources) -> tuple[dict[str, float], int]:
     """What a trial gets on the connected Ray, and how many trials that makes at once."""
-    import ray
-
-    there = ray.cluster_resources()
-    cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
+    there = nodes()
+    gpus = sum(node.gpu for node in there)
     gpu = wanted.gpu if wanted.gpu is not None else float(gpus >= 1)
-    for name, amount, total in (("cpu", wanted.cpu, cpus), ("gpu", gpu, gpus)):
-        if amount > total:
-            raise InputError(f"a trial asks for {amount:g} {name}, and this Ray has {total:g}; lower resources.{name}")
-    slots = math.floor(cpus / wanted.cpu + 1e-9)
-    if gpu:  # a trial lives on one GPU: 0.4 of one fits twice, not two and a half times
-        slots = min(slots, math.floor(1 / gpu + 1e-9) * int(gpus) if gpu <= 1 else int(gpus // gpu))
-    return {"cpu": wanted.cpu, "gpu": gpu}, max(1, min(slots, wanted.concurrency or slots))
+    if gpu == AUTO:  # until it is measured: what it will be at least
+        gpu = SHARES[0] if gpus >= 1 else 0.0
+    assert isinstance(gpu, float)
+    given = {"cpu": wanted.cpu, "gpu": gpu}
+    if wanted.workers > 1:
+        given["workers"] = wanted.workers
+    if wanted.autoscaled:
+        return given, wanted.concurrency or 1
+    room = slots(there, wanted.cpu, gpu)
+    if room < wanted.workers:
+        raise InputError(_too_much(wanted, gpu, there, room))
+    room //= wanted.workers
+    return given, min(room, wanted.concurrency or room)
+
+
+def _too_much(wanted: Resources, gpu: float, there: list[Node], room: int) -> str:
+    """Why no trial would ever start."""
+    if room:
+        return f"{wanted.workers} workers of {wanted.cpu:g} cpu and {gpu:g} gpu are asked for, and this Ray has room for {room}; lower resources.workers"
+    nearest = largest(there, gpu)
+    short = "cpu" if wanted.cpu > nearest.cpu else "gpu" if gpu > nearest.gpu else "cpu or resources.gpu"
+    most = "has" if len(there) == 1 else f"has {len(there)} nodes, of which the largest has"
+    return (
+        f"a trial asks for {wanted.cpu:g} cpu and {gpu:g} gpu on one node, and this Ray {most} {nearest}; lower "
+        f"resources.{short}. Where nodes like that are added on demand: resources.autoscaled=true"
+    )

@@ -15,10 +15,13 @@ from raynas.results import Store
 from raynas.results.database import InDatabase, Where
 from raynas.results.results import Results
 from raynas.run.cluster import QUIET, carry, chatter_to, connected, environment, grant
+from raynas.run.experiment import AUTO
 from raynas.run.folders import STORE, locked
 from raynas.run.ledger import INTERRUPTED, Ledger
 from raynas.run.plan import Plan
 from raynas.run.progress import Lines, Live, Silent, View
+from raynas.run.sharing import measured_share
+from raynas.run.together import train_together
 from raynas.run.tracking import open_trackers
 from raynas.run.watch import Watch
 
@@ -76,7 +79,7 @@ def drive(
         stack.enter_context(connected(address))
         place.mkdir(exist_ok=True)
         stack.enter_context(chatter_to(place / "ray.log"))
-        resources, _ = grant(plan.experiment.resources)
+        resources, _ = _granted(plan, progress)
         store = Store.open(where, writable=True, row=row)
         stack.callback(store.close)
         store.update_experiment(ended=None, **({} if spec is None else {"spec": spec}))
@@ -115,7 +118,10 @@ def drive(
         view = _view(ledger, plan.most_epochs, folder.name if row is None else f"{folder.name}/{row}", progress)
         stack.enter_context(_ctrl_c(ledger))
         try:
-            tune_all(plan, ledger, scheduler, view, watch)
+            if experiment.resources.workers > 1:
+                train_together(plan, ledger, view, _training(plan))
+            else:
+                tune_all(plan, ledger, scheduler, view, watch)
         except Exception:
             if store.broken is None:
                 raise  # otherwise what Tune made of it is beside the point
@@ -133,6 +139,18 @@ def drive(
     return Results(where, row)
 
 
+def _granted(plan: Plan, progress: bool) -> tuple[dict[str, float], int]:
+    """What a trial gets, its share of a GPU measured where it is asked for, and the trials at once."""
+    wanted = plan.experiment.resources
+    if wanted.gpu != AUTO:
+        return grant(wanted)
+    sharing = plan.sharing or measured_share(plan)
+    if progress:
+        print(sharing, flush=True)
+    resources, slots = grant(wanted.model_copy(update={"gpu": sharing.gpu}))
+    return {**resources, **sharing.row()}, slots
+
+
 def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, watch: Watch) -> None:
     """Hand the ledger to Ray Tune."""
     from ray import tune
@@ -146,7 +164,7 @@ def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, watch: Watc
         return everyone or watch.slots()
 
     trainable = tune.with_parameters(GeneratorTrainable, training=_training(plan), objective=plan.objective)
-    needs = {name: amount for name, amount in ledger.resources.items() if amount}
+    needs = {name: amount for name in ("cpu", "gpu") if (amount := ledger.resources[name])}
     scratch = tempfile.mkdtemp(prefix="tune-", dir=ledger.folder)  # Tune's own files; the store is the memory
     try:
         while not ledger.idle:

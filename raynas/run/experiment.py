@@ -1,6 +1,7 @@
 """The Experiment: everything that says what a search is, frozen, strictly read, stored with its results."""
 
-from typing import Annotated, Any
+import math
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -29,19 +30,37 @@ class Budget(Settings):
         return self
 
 
+AUTO = "auto"  # as resources.gpu: the share of a GPU that a candidate needs is measured
+
+
 class Resources(Settings):
-    """What a trial gets. `gpu` null: one GPU where there are any, else none. `concurrency` caps the trials at once."""
+    """What a trial gets, or each of the `workers` that train one together. `gpu` null: one GPU where there are any, else
+    none. `concurrency` caps the trials at once; with `autoscaled` so many are asked for whether or not they fit now."""
 
     cpu: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
-    gpu: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    gpu: float | Literal["auto"] | None = None
     concurrency: Count | None = None
+    workers: Count = 1
+    autoscaled: bool = False
 
-    @field_validator("gpu")
+    @field_validator("gpu", mode="before")
     @classmethod
-    def _whole_above_one(cls, gpu: float | None) -> float | None:
-        if gpu is not None and gpu > 1 and gpu != int(gpu):
+    def _share(cls, gpu: Any) -> Any:
+        if gpu is None or gpu == AUTO:
+            return gpu
+        if isinstance(gpu, bool) or not isinstance(gpu, int | float) or not 0 <= gpu < math.inf:
+            raise InputError(f"gpu is a number of GPUs, 0 or more, or '{AUTO}', got {gpu!r}")
+        if gpu > 1 and gpu != int(gpu):
             raise InputError(f"gpu is a share up to 1 or a whole number of GPUs, got {gpu:g}")
-        return gpu
+        return float(gpu)
+
+    @model_validator(mode="after")
+    def _go_together(self) -> "Resources":
+        if self.autoscaled and self.concurrency is None:
+            raise InputError("autoscaled asks for nodes by the trials at once: say concurrency")
+        if self.workers > 1 and self.gpu == AUTO:
+            raise InputError("each of several workers holds whole GPUs or none: gpu: auto is for one")
+        return self
 
 
 DEFAULTS = {"search": "regularized-evolution", "stop": "none", "objective": "accuracy"}

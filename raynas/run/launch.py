@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ from raynas.results.database import database_of
 from raynas.results.results import Results
 from raynas.run.cluster import QUIET, check_grant, connected, environment
 from raynas.run.drive import drive
-from raynas.run.experiment import Experiment
+from raynas.run.experiment import AUTO, Experiment
 from raynas.run.fingerprint import fingerprints
 from raynas.run.folders import check_name, claim, open_results, store_of
 from raynas.run.folders import home as home_of
 from raynas.run.plan import Plan, make_plan, spec_of
+from raynas.run.sharing import measured_share
 from raynas.settings import check, override
 from raynas.tables import InputError
 
@@ -45,7 +47,7 @@ def search(
     trials: int | None = None,
     epochs: int | None = None,
     cpu: float | None = None,
-    gpu: float | None = None,
+    gpu: float | str | None = None,
     seed: int | None = None,
     name: str | None = None,
     home: str | Path | None = None,
@@ -82,8 +84,7 @@ def search(
         ("resources", "gpu", gpu),
     ):
         if value is not None:
-            number = float(value) if section == "resources" else value
-            spec[section] = {**spec.get(section, {}), key: number}
+            spec[section] = {**spec.get(section, {}), key: value}
     return launch(
         spec,
         function=function,
@@ -129,6 +130,8 @@ def launch(
     url = database_of(store_of(home_of(home_dir), store))
     with environment(QUIET), connected(address):
         check_grant(experiment)  # what no machine can give is said before anything is written
+        if experiment.resources.gpu == AUTO:
+            plan = replace(plan, sharing=measured_share(plan))
         row = {
             "spec": spec_of(plan),
             "seed": experiment.seed,

@@ -18,6 +18,7 @@ from raynas.results.schema import trials
 from raynas.rng import seed_at
 from raynas.run.experiment import Budget
 from raynas.run.failures import ALIKE, all_alike
+from raynas.run.meter import Meter
 from raynas.run.ranking import Ranking
 from raynas.run.tracking import Audience
 from raynas.searchers import Searcher
@@ -33,12 +34,18 @@ TURNED_AWAY = 100  # trials in a row that broke a limit by what they measured
 Next = Trial | Literal["wait", "end"]
 
 
+def gpus_of(resources: dict[str, float] | None) -> float:
+    """The GPUs that a trial holds: of all its workers."""
+    return 0.0 if resources is None else resources["gpu"] * resources.get("workers", 1)
+
+
 class Ledger:
     """The memory of one running experiment.
 
     `cost` maps a config to what its network costs, which `limits` may refuse; `scores` maps metrics and costs to the
     goals of the objective; `resources` is what a trial gets; `keep` is how many of the best trials keep their weights;
-    `audience` hears of all trials but twins. Unless `merge`, a network that was trained already is trained again when it is asked for again.
+    `audience` hears of all trials but twins; `clock` is in seconds, for the budget of GPU hours. Unless `merge`, a network
+    that was trained already is trained again when it is asked for again.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class Ledger:
         scores: Callable[[dict[str, Any]], tuple[float, ...]] = lambda metrics: (),
         audience: Audience | None = None,
         merge: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ):
         self.store, self.folder, self.space, self.searcher = store, folder, space, searcher
         self.budget, self.seed, self.resources, self.keep, self.cost = budget, seed, resources, keep, cost
@@ -74,6 +82,7 @@ class Ledger:
         self.trained = 0  # trials that count for the budget: all but those answered by a twin or refused by a limit
         self.turned_away = 0  # trials in a row that were refused when they had measured themselves
         self.seconds = 0.0  # of training, all trials
+        self.meter = Meter(budget.gpu_hours, gpus_of(resources), clock)
         self.first_start: float | None = None  # of a trial in this session
         self.ended_here: list[Trial] = []  # in this session, trained ones
         self.reason: str | None = None  # why no further trial starts
@@ -99,7 +108,9 @@ class Ledger:
                 self._forget_failure(event.trial)
                 self._tell_searcher(event.trial)
                 self.ranking.add(event.trial, self.keep)
-        self.seconds = sum(float(row["seconds"]) for row in self.store.rows(trials))
+        for row in self.store.rows(trials):
+            self.seconds += float(row["seconds"])
+            self.meter.recall(row["number"], float(row["seconds"]), gpus_of(row["resources"]), row["told"] is not None)
         own = (trial for trial in self.trials.values() if trial.duplicate_of is None)
         self.trained = sum(trial.state != "refused" for trial in own)
         for trial in self.trials.values():
@@ -125,13 +136,20 @@ class Ledger:
             return f"all {self.budget.trials} trials are done"
         if self._out_of_time:
             return f"the wall time of {self.budget.wall_time_s:g} s is used up"
-        if self.budget.gpu_hours is not None and self.seconds * self.resources["gpu"] / 3600 >= self.budget.gpu_hours:
+        if self.meter.used_up:
             return f"the budget of {self.budget.gpu_hours:g} GPU hours is used up"
         return None
 
     @property
     def _out_of_time(self) -> bool:
         return self.budget.wall_time_s is not None and self.elapsed_s >= self.budget.wall_time_s
+
+    def _left_s(self, number: int) -> float:
+        """The seconds a running trial still takes by its own reports, should it train all its epochs."""
+        trial = self.trials[number]
+        if self.most_epochs is None or not trial.epoch:
+            return 0.0
+        return self.meter.used[number] / trial.epoch * max(0, self.most_epochs - trial.epoch)
 
     @property
     def idle(self) -> bool:
@@ -140,16 +158,19 @@ class Ledger:
         if isinstance(trial, str):
             return True
         del self.out[trial.number]
+        self.meter.stop(trial.number, over=True)
         trial.state = "queued"
         self.queue.appendleft(trial)
         return False
 
     def next(self) -> Next:
         """The next trial to run, "wait" (ask again later), or "end"."""
-        if self.reason is None and self._out_of_time:
+        if self.reason is None and (self._out_of_time or self.meter.used_up):
             self.reason = self._spent()
         if self.reason is not None or self.store.broken is not None:
             return "end"
+        if self.out and self.meter.taken(self._left_s):
+            return "wait"
         if self.queue:
             waiting = self.queue.popleft()
             self.store.set_trial(waiting.number, state="running", started=time.time())
@@ -245,6 +266,7 @@ class Ledger:
         self.first_start = self.first_start or time.monotonic()
         trial.state = "running"
         self.out[trial.number] = trial
+        self.meter.start(trial.number)
         self.audience.start(trial)
         return trial
 
@@ -275,6 +297,7 @@ class Ledger:
         trial.curve.append((epoch, fitness))
         trial.metrics, trial.fitness = metrics, fitness
         self.seconds += seconds
+        self.meter.hear(number, seconds)
         self.audience.hear(trial, epoch, fitness, metrics)
         return True
 
@@ -300,6 +323,13 @@ class Ledger:
         else:
             self._fail(trial, ended, error)  # type: ignore[arg-type]
         del self.out[number]
+        if self.meter.budget_s is not None and trial.state in (
+            "failed",
+            "refused",
+        ):  # in an epoch that was not reported
+            self.store.set_trial(number, seconds=self.meter.stop(number, over=False))
+        self.meter.stop(number, over=True)
+        self.meter.forget(number)
         self._tell(trial)
         self.audience.end(trial)
         for twin in self.twins.pop(number, []):
@@ -329,8 +359,13 @@ class Ledger:
         del self.out[number]
         trial.attempt += 1
         trial.state = "queued"
-        self.store.set_trial(number, state="queued", attempt=trial.attempt)
+        self.store.set_trial(number, state="queued", attempt=trial.attempt, **self._unreported(number))
         self.queue.append(trial)
+
+    def _unreported(self, number: int) -> dict[str, float]:
+        """The seconds of a trial that is let go, where they count: an unfinished epoch has used its GPU too."""
+        seconds = self.meter.stop(number, over=self.meter.budget_s is None)
+        return {} if self.meter.budget_s is None else {"seconds": seconds}
 
     def lose_all(self, error: str) -> None:
         """Everything that was out is gone, as when Ray itself stumbled."""
@@ -378,7 +413,7 @@ class Ledger:
     @property
     def must_stop(self) -> bool:
         """Whether running trials are to be stopped too."""
-        if self.reason is None and self._out_of_time:
+        if self.reason is None and (self._out_of_time or self.meter.used_up):
             self.reason = self._spent()
         return (self.reason is not None or self.store.broken is not None) and bool(self.out)
 
@@ -392,7 +427,7 @@ class Ledger:
         if self.store.broken is not None:
             return
         for trial in self.out.values():
-            self.store.set_trial(trial.number, state="queued")
+            self.store.set_trial(trial.number, state="queued", **self._unreported(trial.number))
         self._drop_weights(*self.trials)
         self.store.update_experiment(elapsed_s=self.elapsed_s, ended=self.reason or "the driver ended")
 

@@ -13,9 +13,10 @@ from raynas.models import build, cost, model, same_network
 from raynas.objectives import COSTS, MEASURED, OBJECTIVES, Limit, Objective, parse_limit
 from raynas.results.results import COLUMNS
 from raynas.rng import stream
-from raynas.run.experiment import Experiment, look_up_or_import, split_name
+from raynas.run.experiment import AUTO, Experiment, look_up_or_import, split_name
 from raynas.run.feasible import Feasible, examine
 from raynas.run.schedulers import SCHEDULERS, WAITING, Work, adjustable
+from raynas.run.sharing import Sharing
 from raynas.run.third_party import ThirdParty
 from raynas.run.tracking import check_trackers, without_passwords
 from raynas.run.warm import warmed
@@ -27,6 +28,7 @@ from raynas.train.enas import METRICS as ONESHOT_METRICS
 from raynas.train.enas import ONESHOT, Enas, Search, options_for
 from raynas.train.fit import METRICS
 from raynas.train.own import OwnTraining, check_function
+from raynas.train.parallel import check_parts
 from raynas.train.recipe import Recipe, recipe_for
 
 Function = Callable[..., Any]
@@ -48,6 +50,7 @@ class Plan:
     table: Table | None = None
     feasible: Feasible | None = None
     architectures: Space | None = None
+    sharing: Sharing | None = None  # of a GPU, once it is measured
 
     @property
     def merge(self) -> bool:
@@ -230,6 +233,7 @@ def make_plan(
             _build_one(space, dataset)
     plan = Plan(experiment, space, objective, function, dataset, table, architectures=architectures)
     check_goals(plan)
+    check_resources(plan)
     plan.searcher()
     plan.scheduler()
     if plan.waits and experiment.resources.concurrency is not None:
@@ -304,6 +308,32 @@ def _build_one(space: Space, dataset: Dataset) -> None:
         raise
     except Exception as error:
         raise InputError(f"the model cannot be built from {config}: {type(error).__name__}: {error}") from error
+
+
+def check_resources(plan: Plan) -> None:
+    """Refuse resources that this kind of training cannot use."""
+    wanted, one_by_one = plan.experiment.resources, plan.dataset is not None and plan.architectures is None
+    what = "a supernet" if plan.architectures is not None else "a trainable of your own"
+    if wanted.gpu == AUTO and not one_by_one and plan.table is None:
+        raise InputError(f"gpu: auto measures networks that are trained one by one; say the share of {what}, e.g. 0.5")
+    if wanted.workers > 1:
+        if not one_by_one:
+            raise InputError(
+                "several workers train a network that raynas builds, one trial at a time; resources.workers=1"
+            )
+        if plan.experiment.stop["name"] != "none":
+            raise InputError("several workers train one trial to its end: stop is none")
+        if wanted.gpu is not None and wanted.gpu != int(wanted.gpu):
+            raise InputError(f"each of several workers holds whole GPUs or none, got {wanted.gpu:g}")
+        if plan.timed:
+            raise InputError(
+                "latency is measured by one process; objective and limits go without it where workers share"
+            )
+        assert plan.dataset is not None
+        images, validation = len(plan.dataset.train), len(plan.dataset.validation)
+        for number in range(3):  # sizes of the batch that cannot be shared show here
+            recipe = recipe_for(plan.experiment.training.model_dump(), plan.space.sample(stream(0, number)))
+            check_parts(recipe, images, validation, wanted.workers)
 
 
 def spec_of(plan: Plan) -> dict[str, Any]:

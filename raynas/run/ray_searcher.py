@@ -77,6 +77,9 @@ class Hearing(tune.Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         assert self.view is not None
+        assert self.ledger is not None
+        if self.ledger.meter.budget_s is not None:  # a budget of GPU hours counts those that run, not those that wait
+            self.ledger.meter.running(trial.config["trial"]["number"] for trial in trials if trial.status == "RUNNING")
         self.view.refresh()
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:

@@ -53,7 +53,7 @@ class NetworkTraining:
         recipe = recipe_for(self.training, config)
         device = share.device()
         train, validation = batches(self.data, device)
-        network, progress = self._start(config, checkpoint, seed, device)
+        network, progress = self.start(config, checkpoint, seed, device)
         measured = latency(network, self.data.dataset.input_shape, device) if self.timed else {}
         if progress.epoch == 0 and (why := broken(self.limits, measured)):
             raise Refused(why)
@@ -62,13 +62,13 @@ class NetworkTraining:
         saved = time.monotonic()
         for _ in fit(network, train, validation, recipe, progress, seed):
             if progress.epoch == recipe.epochs:
-                progress.metrics |= self._score(network, recipe, device)  # before the checkpoint: never a second time
+                progress.metrics |= self.score(network, recipe, device)  # before the checkpoint: never a second time
             if progress.epoch == recipe.epochs or time.monotonic() - saved >= self.save_every_s:
                 save_checkpoint(checkpoint, network, progress)
                 saved = time.monotonic()
             yield {**_report(progress, recipe), **measured}
 
-    def _score(self, network: nn.Module, recipe: Recipe, device: torch.device) -> dict[str, float]:
+    def score(self, network: nn.Module, recipe: Recipe, device: torch.device) -> dict[str, float]:
         """Loss and accuracy on the test split, where this training was given one."""
         if self.test is None:
             return {}
@@ -76,7 +76,7 @@ class NetworkTraining:
         loss, accuracy = evaluate(network, split, recipe)
         return {"test_loss": loss, "test_accuracy": accuracy}
 
-    def _start(
+    def start(
         self, config: dict[str, Any], checkpoint: Path, seed: int, device: torch.device
     ) -> tuple[nn.Module, Progress]:
         """The network and where its training stands: at its checkpoint, or at the beginning."""

@@ -1,0 +1,503 @@
+"""Shares of a GPU, nodes and slots, forecasts, and a budget of GPU hours that is kept: without a GPU."""
+
+import heapq
+
+import numpy as np
+import pytest
+import torch
+from ray import tune
+from torch import nn
+
+import raynas
+from raynas.data import load
+from raynas.results.results import Results
+from raynas.results.store import Store
+from raynas.rng import stream
+from raynas.run.experiment import Budget, Experiment
+from raynas.run.final import train
+from raynas.run.forecast import forecast, kept_share, sum_up
+from raynas.run.ledger import Ledger
+from raynas.run.nodes import Node, largest, slots
+from raynas.run.plan import make_plan
+from raynas.run.sharing import CONTEXT, GIB, MARGIN, SHARES, candidates, measured_share, share_for
+from raynas.searchers import SEARCHERS
+from raynas.settings import check, construct
+from raynas.space import read
+from raynas.tables import InputError
+from raynas.train.memory import data_bytes, estimated_memory, peak_memory, saved_bytes, weight_bytes
+from raynas.train.pace import Pace
+from raynas.train.recipe import Recipe
+
+# -- a budget of GPU hours -----------------------------------------------------------------------------------------
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def open_ledger(folder, hours, share, clock, most_epochs=None):
+    space = read({"x": tune.uniform(0.0, 1.0)})
+    path = folder / "store.db"
+    if not path.exists():
+        spec = {"space": space.spec(), "objective": {"fitness": "accuracy"}}
+        row = {"name": "test", "spec": spec, "seed": 0, "data": None, "fingerprints": {}}
+        Store.create(path, row).close()
+    store = Store.open(path, writable=True)
+    searcher = construct(SEARCHERS["random"], {}, "search", space, 0)
+    given = {"most_epochs": most_epochs, "clock": clock}
+    resources = {"cpu": 1.0, "gpu": share}
+    ledger = Ledger(store, folder, space, searcher, Budget(gpu_hours=hours), 0, resources, keep=0, **given)
+    ledger.replay()
+    return ledger
+
+
+def run_out(ledger, clock, rng, *, slots, mean_s, epochs, tick=2.0, until=float("inf")):
+    """Trials of random length on `slots` workers, looked at every `tick` seconds as Tune's loop does, until the ledger has
+    all let go. Returns the seconds that trials really ran."""
+    held, running, paces = 0.0, [], {}
+    while clock.now < until:
+        while len(running) < slots and not isinstance(trial := ledger.next(), str):
+            pace = paces.setdefault(trial.number, float(rng.gamma(2.0, mean_s / 2)) / epochs)
+            heapq.heappush(running, (clock.now + pace, trial.number, clock.now))
+        if not running or ledger.must_stop:
+            break
+        clock.now = min(clock.now + tick, max(running[0][0], clock.now))
+        while running and running[0][0] <= clock.now:
+            due, number, began = heapq.heappop(running)
+            trial = ledger.trials[number]
+            held += due - began
+            ledger.hear(number, trial.attempt, trial.epoch + 1, {}, 0.5, due - began)
+            if trial.epoch == epochs:
+                ledger.end(number, trial.attempt, "done")
+            else:
+                heapq.heappush(running, (due + paces[number], number, due))
+    held += sum(clock.now - began for _, _, began in running)
+    ledger.close()
+    ledger.store.close()
+    return held
+
+
+@pytest.mark.parametrize("run", range(20))
+def test_the_budget_of_gpu_hours_is_kept_and_used(tmp_path, run):
+    """Less than 5 % more than was granted, more than 90 % of it used; in two sessions as in one."""
+    rng, clock = stream(run), Clock()
+    share, slots = float(rng.choice([0.125, 0.25, 0.5, 1.0, 2.0])), int(rng.integers(1, 17))
+    epochs, mean_s = int(rng.integers(1, 12)), float(rng.uniform(200, 2000))
+    hours = float(rng.uniform(2, 6)) * slots * mean_s * share / 3600
+    given = {"slots": slots, "mean_s": mean_s, "epochs": epochs}
+    held = 0.0
+    if run % 2:
+        first = open_ledger(tmp_path, hours, share, clock, epochs)
+        held += run_out(first, clock, rng, until=hours * 3600 / share / slots / 2, **given)
+    ledger = open_ledger(tmp_path, hours, share, clock, epochs)
+    held += run_out(ledger, clock, rng, **given)
+    assert 0.9 < held * share / 3600 / hours < 1.05
+    assert ledger.reason == f"the budget of {hours:g} GPU hours is used up"
+    assert Results(tmp_path / "store.db").trials["seconds"].sum() == pytest.approx(held, rel=0.01)
+    again = open_ledger(tmp_path, hours, share, clock, epochs)
+    assert again.next() == "end"  # although some were let go half-way: they wait for a larger budget
+    again.store.close()
+    larger = open_ledger(tmp_path, 3 * hours, share, clock, epochs)
+    let_go = [trial.number for trial in larger.queue]
+    assert let_go
+    assert larger.next().number == let_go[0]
+
+
+def test_no_trial_starts_when_those_that_run_need_the_rest(tmp_path):
+    clock = Clock()
+    ledger = open_ledger(tmp_path, hours=1.0, share=1.0, clock=clock)
+    first = ledger.next()
+    clock.now = 1500.0
+    ledger.hear(first.number, 1, 1, {}, 0.5, 1500.0)
+    ledger.end(first.number, 1, "done")
+    second = ledger.next()  # as long as the first, as far as is known
+    third = ledger.next()  # 3,000 of 3,600 s are spoken for: there is room
+    assert ledger.next() == "wait"  # 4,500 are
+    clock.now = 1600.0
+    ledger.hear(second.number, 1, 1, {}, 0.5, 100.0)
+    ledger.end(second.number, 1, "done")
+    assert not ledger.must_stop
+    clock.now = 1500.0 + 1999.0
+    assert third.number in ledger.out
+    assert not ledger.must_stop
+    clock.now += 2.0
+    assert ledger.must_stop
+    ledger.close()
+    rows = Results(tmp_path / "store.db").trials
+    assert rows["seconds"].tolist() == [1500.0, 100.0, 2001.0]
+    assert rows["state"].tolist() == ["done", "done", "queued"]
+
+
+# -- memory --------------------------------------------------------------------------------------------------------
+
+GENOMES = {
+    "architecture": raynas.Genome(layers=[4, 5], filters=[5, 12], kernels=[1, 3], reductions=2),
+    "lr": tune.loguniform(1e-3, 1e-2),
+}
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_what_backward_needs_of_a_perceptron(device, batch):
+    """By hand: the input, the activation (once, though ReLU and the next layer both keep it), the log-probabilities, and
+    the labels and the mean's weight of the loss."""
+    with torch.device(device):
+        network = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 10))
+        images, labels = torch.ones(batch, 20), torch.zeros(batch, dtype=torch.int64)
+        found = saved_bytes(network, images, labels, Recipe())
+    assert found == 4 * batch * (20 + 30 + 10) + 8 * batch + 4
+
+
+@pytest.mark.parametrize(("optimizer", "states"), [("sgd", 1), ("adam", 2), ("adamw", 2)])
+def test_what_weights_need(optimizer, states):
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    weights, buffers = 3 * 8 * 9 + 8 + 8 + 8, 4 * (8 + 8) + 8
+    assert weight_bytes(network, Recipe(optimizer=optimizer)) == 4 * weights * (2 + states) + buffers
+    network[0].requires_grad_(False)
+    assert weight_bytes(network, Recipe(optimizer=optimizer)) == 4 * weights + 4 * 16 * (1 + states) + buffers
+    assert weight_bytes(network, Recipe(optimizer="sgd", momentum=0.0)) == 4 * weights + 4 * 16 + buffers
+
+
+def test_more_of_anything_takes_more_memory():
+    data = load("fashion_mnist_mini")
+    config = {"architecture": "NC 8 3 relu;NC 8 3 relu;FL relu"}
+    wider = {"architecture": "NC 16 3 relu;NC 16 3 relu;FL relu"}
+    deeper = {"architecture": "NC 8 3 relu;NC 8 3 relu;NC 8 3 relu;FL relu"}
+
+    def size(config, **training):
+        return estimated_memory(config, data, {"batch_size": 512, **training})
+
+    assert size(config) < size(deeper) < size(wider)
+    assert size(config, optimizer="sgd") < size(config, optimizer="adamw")
+    assert size(config, batch_size=1) == size(config, batch_size=2) < size(config)  # 500 images of an evaluation
+    four, eight, twelve = (size(config, batch_size=count * 1024) for count in (4, 8, 12))
+    assert eight - four == twelve - eight > 4 * 1024 * 4 * 28 * 28 * 16  # two maps of 8 channels an image, and more
+    peak = peak_memory(config, data, {"batch_size": 512}, torch.device("cpu"))
+    assert peak.estimated
+    assert peak.needed == size(config) + data_bytes(data)
+    assert data_bytes(data) == 5000 * (28 * 28 + 8)
+
+
+@pytest.mark.parametrize("free", [8 * GIB, 24 * GIB, 80 * GIB])
+@pytest.mark.parametrize("peak", [0, GIB // 4, GIB, 3 * GIB, 7 * GIB, 30 * GIB, 100 * GIB])
+def test_all_who_share_a_gpu_fit_into_it(free, peak):
+    share = share_for(peak, free)
+    needed = peak * MARGIN + CONTEXT
+    if share is None:
+        assert needed > free
+    else:
+        assert needed / share <= free
+        assert share == SHARES[0] or needed / (share / 2) > free  # and no smaller one would do
+
+
+# -- nodes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cpu", "gpu", "room"),
+    [
+        ([Node(3), Node(3)], 2, 0, 2),  # by the sums it would be 3
+        ([Node(4), Node(4, 2)], 1, 0, 8),  # without a GPU anywhere
+        ([Node(64), Node(4, 2)], 1, 0.25, 4),  # with one only where there are some
+        ([Node(64), Node(16, 2)], 1, 0.25, 8),
+        ([Node(8, 1), Node(8, 1)], 2, 0.4, 4),  # two on a GPU, not two and a half
+        ([Node(8, 1), Node(8, 1)], 1, 2, 0),  # no trial spans nodes
+        ([Node(8, 5)], 1, 2, 2),
+        ([Node(1, 1)], 2, 0.25, 0),
+        ([Node(0.3)], 0.1, 0, 3),
+        ([], 1, 0, 0),
+    ],
+)
+def test_slots_are_counted_node_by_node(nodes, cpu, gpu, room):
+    assert slots(nodes, cpu, gpu) == room
+
+
+def test_the_largest_node_is_the_one_to_compare_with():
+    nodes = [Node(64), Node(8, 1), Node(4, 2)]
+    assert (largest(nodes, 0.0), largest(nodes, 0.5)) == (nodes[0], nodes[2])
+    assert str(nodes[1]) == "8 CPU and 1 GPU"
+
+
+def granted(monkeypatch, nodes, **wanted):
+    from raynas.run.cluster import grant
+    from raynas.run.experiment import Resources
+
+    monkeypatch.setattr("raynas.run.cluster.nodes", lambda: nodes)
+    return grant(check(Resources, wanted, "resources"))
+
+
+def test_a_grant_on_mixed_nodes(monkeypatch):
+    mixed = [Node(32), Node(8, 4)]
+    assert granted(monkeypatch, mixed) == ({"cpu": 1.0, "gpu": 1.0}, 4)
+    assert granted(monkeypatch, mixed, gpu=0) == ({"cpu": 1.0, "gpu": 0.0}, 40)
+    assert granted(monkeypatch, mixed, gpu=0.25, concurrency=3) == ({"cpu": 1.0, "gpu": 0.25}, 3)
+    assert granted(monkeypatch, mixed, workers=3, gpu=1) == ({"cpu": 1.0, "gpu": 1.0, "workers": 3}, 1)
+    on_demand = {"gpu": 8, "autoscaled": True, "concurrency": 5}
+    assert granted(monkeypatch, mixed, **on_demand) == ({"cpu": 1.0, "gpu": 8.0}, 5)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (
+            {"gpu": 8},
+            "asks for 1 cpu and 8 gpu on one node, and this Ray has 2 nodes, of which the largest has 8 CPU and 4",
+        ),
+        ({"cpu": 16, "gpu": 0.5}, "of which the largest has 8 CPU and 4 GPU; lower resources.cpu"),
+        ({"cpu": 64, "gpu": 0}, "of which the largest has 32 CPU and 0 GPU"),
+        ({"workers": 6, "gpu": 1}, "6 workers of 1 cpu and 1 gpu are asked for, and this Ray has room for 4"),
+        ({"gpu": "half"}, "a number of GPUs, 0 or more, or 'auto', got 'half'"),
+        ({"gpu": -1}, "0 or more"),
+        ({"gpu": 2.5}, "whole number"),
+        ({"autoscaled": True}, "say concurrency"),
+    ],
+)
+def test_what_no_node_can_give_is_said_at_once(monkeypatch, wanted, said):
+    with pytest.raises(InputError, match=said):
+        granted(monkeypatch, [Node(32), Node(8, 4)], **wanted)
+
+
+# -- a share of a GPU, measured ------------------------------------------------------------------------------------
+
+
+def planned(**settings):
+    given = {"space": read(GENOMES).spec(), "data": "fashion_mnist_mini", "search": "random"}
+    return make_plan(check(Experiment, {**given, **settings}, "experiment"))
+
+
+def test_the_largest_candidates_are_measured():
+    plan = planned(limits=["params <= 4000"])
+    found = candidates(plan, 3)
+    sizes = [estimated_memory(config, plan.dataset, {}) for config in found]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(plan.cost(config)["params"] <= 4000 for config in found)
+    some = [estimated_memory(plan.space.sample(stream(0, 3, number)), plan.dataset, {}) for number in range(10)]
+    assert sizes[0] >= sorted(some)[5]
+
+
+def test_without_a_gpu_auto_is_none():
+    plan = planned(resources={"gpu": "auto"})
+    assert measured_share(plan, [Node(4), Node(8, 0.5)]).gpu == 0.0
+    assert str(measured_share(plan, [Node(4)])) == "gpu: auto is 0: this Ray has no GPU"
+
+
+def test_auto_is_for_networks(tmp_path):
+    import trainings
+
+    with pytest.raises(InputError, match="say the share of a trainable of your own, e.g. 0.5"):
+        raynas.search({"x": tune.uniform(0, 1)}, trainings.parabola, gpu="auto", home=tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_search_with_measured_shares(ray_here, tmp_path, capsys):
+    given = {"data": "fashion_mnist_mini", "search": "random", "trials": 1, "epochs": 1, "home": tmp_path}
+    results = raynas.search(GENOMES, gpu="auto", **given)
+    (row,) = stored(results)
+    assert row["resources"]["gpu"] in SHARES
+    assert 0 < row["resources"]["peak_bytes"] < row["resources"]["free_bytes"]
+    said = capsys.readouterr().out
+    assert f"gpu: auto is {row['resources']['gpu']:g}: the largest of 5 candidates takes" in said
+    assert "(estimated)" in said  # these GPUs are bookkeeping
+    with pytest.raises(InputError, match="a candidate takes .* lower training.batch_size"):
+        raynas.search(GENOMES, gpu="auto", training={"batch_size": 50_000_000}, name="large", **given)
+    assert not (tmp_path / "large").exists()
+
+
+def stored(results):
+    from raynas.results.schema import trials
+
+    store = Store.open(results.path)
+    try:
+        return store.rows(trials)
+    finally:
+        store.close()
+
+
+# -- one trial on several workers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [12, 24])
+def test_the_parts_of_a_batch_make_the_batch(world, size):
+    """Every worker has as many images, none twice, none that another has; together the batch of one process, but for a rest
+    of the last."""
+    from raynas.data.batches import Batches
+    from raynas.data.dataset import Split
+    from raynas.train.parallel import Part
+
+    images = np.arange(101, dtype=np.uint8).reshape(101, 1, 1, 1)
+    split = Split(images, np.arange(101, dtype=np.int64))
+    whole = Batches(split, np.zeros(1), np.ones(1), torch.device("cpu"))
+    parts = [Part(whole, rank, world, 7) for rank in range(world)]
+    for epoch in (0, 1):
+        batches = [[labels.tolist() for _, labels in part.epoch(size, 99, epoch)] for part in parts]
+        assert {len(found) for found in batches} == {parts[0].steps(size)}
+        for number, (_, labels) in enumerate(whole.epoch(size, 7, epoch)):
+            if number == parts[0].steps(size):
+                assert len(labels) // world < 2  # the rest is too few for all
+                continue
+            shares = [found[number] for found in batches]
+            assert {len(share) for share in shares} == {len(labels) // world}
+            kept = len(labels) // world * world
+            assert sorted(index for share in shares for index in share) == sorted(labels[:kept].tolist())
+    assert [labels.tolist() for _, labels in parts[0].epoch(size, 0, 0)] != [
+        labels.tolist() for _, labels in parts[0].epoch(size, 0, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"training": {"batch_size": 127}}, "batch_size 127 is not divisible by 2"),
+        ({"stop": "asha"}, "stop is none"),
+        ({"limits": ["latency_ms <= 5"]}, "latency is measured by one process"),
+        ({"resources": {"workers": 2, "gpu": 0.5}}, "whole GPUs or none, got 0.5"),
+        ({"resources": {"workers": 2, "gpu": "auto"}}, "gpu: auto is for one"),
+    ],
+)
+def test_what_workers_cannot_share_is_said(settings, said):
+    with pytest.raises(InputError, match=said):
+        planned(**{"resources": {"workers": 2, "gpu": 0}, **settings})
+
+
+@pytest.mark.slow
+def test_two_workers_train_as_one(ray_here, tmp_path):
+    """The same curve but for rounding, the same weights, and on from a checkpoint; the search's trial gives the config."""
+    given = {"data": "fashion_mnist_mini", "search": "random", "trials": 1, "gpu": 0.0, "home": tmp_path}
+    given |= {"training": {"epochs": 2, "precision": "float32"}, "progress": False}
+    alone = raynas.search(GENOMES, cpu=0.5, name="alone", **given)
+    resources = {"cpu": 0.5, "gpu": 0.0}
+    both = train(alone, workers=2, resources=resources, home=tmp_path, progress=False)
+    assert both.name == "alone-trained"
+    assert both.experiment["ended"] == "all 1 trials are done"
+    for metric in ("train_loss", "val_loss", "val_accuracy", "lr_last"):
+        assert both.curves[metric].tolist() == pytest.approx(alone.curves[metric].tolist(), rel=2e-3)
+    assert both.curves["train_loss"].tolist() != alone.curves["train_loss"].tolist()  # it did run otherwise
+    one, two = raynas.model(alone), raynas.model(both)
+    for left, right in zip(one.parameters(), two.parameters(), strict=True):
+        assert torch.allclose(left, right, atol=2e-3)
+    (row,) = stored(both)
+    assert row["resources"] == {"cpu": 0.5, "gpu": 0.0, "workers": 2}
+    assert raynas.verify(both).images == 1000
+
+
+# -- a plan --------------------------------------------------------------------------------------------------------
+
+
+def test_what_asha_and_hyperband_keep():
+    """Trials that all train are all of it; the rules train less, and less the harder they halve. One worker's ASHA on curves
+    that never cross keeps what successive halving does: 1/3 of the trials reach epoch 3, 1/9 epoch 9, 1/27 epoch 27."""
+    kept = {
+        name: kept_share(planned(stop=stop, training={"epochs": 27}, budget={"trials": 81}), 81, 4)
+        for name, stop in {
+            "none": "none",
+            "median": "median",
+            "asha": "asha",
+            "asha 9": {"name": "asha", "reduction": 9},
+            "hyperband": "hyperband",
+        }.items()
+    }
+    assert kept["none"] == 1.0
+    assert kept["asha 9"] < kept["asha"] < kept["median"] < 1.0
+    halving = (1 * 2 / 3 + 3 * 2 / 9 + 9 * 2 / 27 + 27 / 27) / 27
+    assert halving < kept["asha"] < 2.5 * halving  # the first to come to a rung are let through
+    assert 0.1 < kept["hyperband"] < 0.7
+
+
+def paces(*seconds, epochs=10):
+    return [Pace(each, 1.0, epochs) for each in seconds]
+
+
+def summed(plan, gpu=0.25, slots=4, seconds=(90.0, 110.0, 100.0, 95.0, 105.0, 100.0)):
+    return sum_up(plan, {"cpu": 2.0, "gpu": gpu}, slots, paces(*seconds), None, GIB)
+
+
+def test_a_plan_adds_up():
+    found = summed(planned(budget={"trials": 40}))
+    assert (found.trials, found.bound_by, found.kept) == (40, "trials", 1.0)
+    mean, low, high = found.trial_s
+    assert (mean, mean - low) == pytest.approx((1000.0, high - mean))
+    assert mean - low == pytest.approx(2.571 * 70.71 / 6**0.5, rel=1e-3)
+    assert found.wall_s[0] == pytest.approx(10_000 + 1)
+    assert found.gpu_hours[0] == pytest.approx(40 * 1000 * 0.25 / 3600)
+    assert found.cpu_hours[0] == pytest.approx(40 * 1000 * 2 / 3600)
+    assert found.data_bytes < found.object_store_bytes
+    few = summed(planned(budget={"trials": 2}), slots=16)
+    assert few.wall_s[0] == pytest.approx(1001)  # no trial is shorter for more room
+
+
+@pytest.mark.parametrize(
+    ("budget", "trials", "bound_by"),
+    [
+        ({"gpu_hours": 10.0}, 144, "gpu_hours"),
+        ({"wall_time_s": 3600.0}, 14, "wall_time_s"),
+        ({"wall_time_s": 3600.0, "trials": 9, "gpu_hours": 1e3}, 9, "trials"),
+    ],
+)
+def test_the_tightest_budget_says_how_many_trials(budget, trials, bound_by):
+    found = summed(planned(budget=budget))
+    assert (found.trials, found.bound_by) == (trials, bound_by)
+    assert found.wall_s[0] <= budget.get("wall_time_s", float("inf"))
+    assert found.gpu_hours[0] <= budget.get("gpu_hours", float("inf"))
+
+
+def test_a_plan_on_ray(ray_here, tmp_path, monkeypatch):
+    """Candidates are timed with the very resources; nothing is written; its numbers are what a search then takes."""
+    import json
+
+    from typer.testing import CliRunner
+
+    from raynas.cli.main import app
+
+    monkeypatch.chdir(tmp_path)
+    options = [
+        "--data",
+        "fashion_mnist_mini",
+        "--trials",
+        "9",
+        "--epochs",
+        "3",
+        "--stop",
+        "asha",
+        "limits=flops <= 2e6",
+    ]
+    done = CliRunner().invoke(app, ["plan", "genome_cnn", *options, "--gpu", "0.5", "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["slots"], found["trials"], found["gpu"], found["epochs"]) == (2, 9, 0.5, 3.0)
+    assert 0 < found["epoch_s"][1] < found["epoch_s"][0] < found["epoch_s"][2] or found["epoch_s"][1] == 0
+    assert found["trial_s"][0] == pytest.approx(3 * found["epoch_s"][0])
+    assert 0 < found["kept"] < 1
+    assert 0 < found["peak_bytes"] < found["share_bytes"]
+    assert found["estimated"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_plan_prints():
+    from raynas.cli.plan import _lines
+
+    found = summed(planned(budget={"trials": 40}, stop="asha", training={"epochs": 9}))
+    said = dict(_lines(found))
+    assert said["trials at once"] == "4, each with 2 CPU and 0.25 GPU"
+    assert said["trials"] == "40 (the budget's trials)"
+    assert said["asha"].startswith(f"trains {found.kept:.0%} of all epochs")
+    assert said["data"].startswith("3.8 MiB, of 1.0 GiB object store")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"data": None, "trainable": "trainings:parabola", "space": {"x": {"uniform": [0.0, 1.0]}}},
+            "cannot stop a trainable",
+        ),
+        ({"resources": {"workers": 2, "gpu": 0}}, "leave resources.workers out"),
+    ],
+)
+def test_what_cannot_be_planned_is_said(settings, said):
+    given = {"space": read(GENOMES).spec(), "data": "fashion_mnist_mini", **settings}
+    with pytest.raises(InputError, match=said):
+        forecast({key: value for key, value in given.items() if value is not None})
