@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -39,19 +40,16 @@ def _binaries():
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server():
     """A PostgreSQL that wants a password, on a free port of loopback; ended by its process id."""
     pytest.importorskip("psycopg", reason="pip install 'raynas[postgres]'")
     binaries = _binaries()
     if binaries is None:
         pytest.skip("no PostgreSQL on this machine: apt-get install postgresql")
-    folder = tmp_path_factory.mktemp("postgres")
+    folder = Path(tempfile.mkdtemp(prefix="raynas-postgres-"))  # pytest's own folders are for their owner alone
     who = {}
     if os.geteuid() == 0:  # PostgreSQL does not run as root
         who = {"user": "postgres", "group": "postgres", "extra_groups": []}
-        for parent in (folder, *folder.parents):
-            if parent.owner() == "root" and parent.is_relative_to(tmp_path_factory.getbasetemp().parent):
-                parent.chmod(0o755)
         shutil.chown(folder, "postgres", "postgres")
     (folder / "password").write_text(PASSWORD)
     where = ["-D", str(folder / "data")]
@@ -60,6 +58,7 @@ def server(tmp_path_factory):
         capture_output=True, text=True, cwd=folder, **who,
     )  # fmt: skip
     if made.returncode:
+        shutil.rmtree(folder)
         pytest.skip(f"initdb does not work here: {made.stderr.strip()}")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -80,6 +79,7 @@ def server(tmp_path_factory):
     finally:
         process.send_signal(signal.SIGINT)  # its fast shutdown
         process.wait(30)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture

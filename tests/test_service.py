@@ -11,6 +11,7 @@ import time
 import zipfile
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as TooLate
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -509,13 +510,11 @@ def head(tmp_path_factory):
                     time.sleep(0.5)
         yield address, folder
     finally:
-        theirs = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        process.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs(
-            [process if isinstance(process, psutil.Process) else psutil.Process(process.pid), *theirs], 10
-        )
-        for one in alive:
-            one.kill()
+        with suppress(psutil.NoSuchProcess):
+            theirs = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGTERM)
+            for one in psutil.wait_procs(theirs, 10)[1]:
+                one.kill()
         process.wait()
 
 

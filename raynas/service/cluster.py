@@ -14,7 +14,7 @@ from raynas.run.folders import home as home_of
 from raynas.service.door import knock
 from raynas.service.fetch import install, sent
 from raynas.service.future import OVER, Future
-from raynas.service.jobs import Job, RayJob, answered, is_search, job_of
+from raynas.service.jobs import Job, RayJob, answered, is_search, job_of, send
 from raynas.service.local import Local
 from raynas.service.order import CONFIG, Order, order, spec_asked
 from raynas.service.packing import LIMIT_MB, Package, look, megabytes, pack
@@ -75,14 +75,21 @@ class Cluster:
                 raise InputError(
                     f"the packed working directory is {megabytes(size)}; at most {self.limit_mb:g} MB travel"
                 )
-            self.client.submit_job(
-                entrypoint=made.entrypoint(expected),
-                submission_id=id,
-                runtime_env={"working_dir": str(archive), "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(LET_GO_S)}},
-                metadata={
-                    "raynas": raynas.__version__, "experiment": made.name, "home": made.home, "store": made.store or "",
+            job = {
+                "entrypoint": made.entrypoint(expected),
+                "submission_id": id,
+                "runtime_env": {
+                    "working_dir": str(archive),
+                    "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(LET_GO_S)},
                 },
-            )  # fmt: skip
+                "metadata": {
+                    "raynas": raynas.__version__,
+                    "experiment": made.name,
+                    "home": made.home,
+                    "store": made.store or "",
+                },
+            }
+            send(self.client, job)
         return Future(made.name, id, RayJob(self.client, id, self.fetch))
 
     def _free(self, made: Order) -> None:

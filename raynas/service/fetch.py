@@ -11,7 +11,7 @@ from raynas.results import Store
 from raynas.results.results import Results
 from raynas.run.folders import STORE
 from raynas.service.future import OVER
-from raynas.service.jobs import Job, RayJob, answered
+from raynas.service.jobs import Job, RayJob, answered, send
 from raynas.service.parcel import unwrap
 from raynas.tables import InputError
 
@@ -23,7 +23,7 @@ def sent(client: Any, job: Job) -> str:
     id = f"fetch-{job.name}-{uuid.uuid4().hex[:8]}"
     command = ["exec", "python", "-m", "raynas.service.parcel", job.name, "--home", job.home]
     with answered():
-        client.submit_job(entrypoint=shlex.join(command), submission_id=id)
+        send(client, {"entrypoint": shlex.join(command), "submission_id": id})
     run, until = RayJob(client, id), time.monotonic() + PATIENCE_S
     while (state := run.state()) not in OVER and time.monotonic() < until:
         time.sleep(0.5)

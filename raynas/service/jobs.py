@@ -1,6 +1,7 @@
 """A cluster's jobs, as Ray Jobs knows them."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from raynas.service.order import HOME
 from raynas.tables import InputError
 
 STATES = {"PENDING": "queued", "RUNNING": "running", "SUCCEEDED": "done", "FAILED": "failed", "STOPPED": "stopped"}
+PATIENCE_S = 60
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,19 @@ class RayJob:
     def results(self) -> Results:
         assert self.fetch is not None
         return self.fetch(self.id)
+
+
+def send(client: Any, job: Mapping[str, Any]) -> None:
+    """Submit a job; a cluster that has just started has no agent for it yet, and is asked again for a while."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            client.submit_job(**job)
+            return
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(1)
 
 
 def is_search(details: Any) -> bool:
