@@ -43,7 +43,7 @@ def _check_node_here(address: str) -> None:
     """Ray looks for a minute for a node of the cluster on this machine; asking its head takes an instant."""
     import ray
     from ray._private.services import find_node_ids
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     try:
         there = GcsClient(address=address).get_all_node_info(timeout=PATIENCE_S)
