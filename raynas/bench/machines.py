@@ -1,7 +1,7 @@
 """Several Ray nodes on one machine, each with an address of its own and pretended GPUs, and what ran where."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,43 +14,51 @@ TRIES = 5  # Ray gives a node 30 s to start, which is little on a busy machine
 
 def add_node(cluster: Any, number: int, cpus: int = 4, gpus: int = 1) -> Any:
     """One more node, at 127.0.0.NUMBER; returns Ray's handle of its processes."""
-    for attempt in range(1, TRIES + 1):
+    return _in_time(
+        lambda: cluster.add_node(
+            num_cpus=cpus,
+            num_gpus=gpus,
+            node_ip_address=f"127.0.0.{number}",
+            object_store_memory=STORE_BYTES,
+            include_dashboard=False,
+        )
+    )
+
+
+def _head() -> Any:
+    """A cluster of a head that runs no trials; without the processes that none of this needs."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster()
+    cluster.add_node(
+        num_cpus=0,
+        num_gpus=0,
+        object_store_memory=STORE_BYTES,
+        include_dashboard=False,
+        include_log_monitor=False,
+        no_monitor=True,
+        _system_config=QUICK_TO_MISS,
+    )
+    return cluster
+
+
+def _in_time(start: Callable[[], Any]) -> Any:
+    """What starts a node, again where it took too long."""
+    for _ in range(TRIES - 1):
         try:
-            return cluster.add_node(
-                num_cpus=cpus,
-                num_gpus=gpus,
-                node_ip_address=f"127.0.0.{number}",
-                object_store_memory=STORE_BYTES,
-                include_dashboard=False,
-            )
+            return start()
         except Exception as error:
-            if attempt == TRIES or "timed out during startup" not in str(error):
+            if "timed out during startup" not in str(error):
                 raise
-    raise AssertionError
+    return start()
 
 
 @contextmanager
 def machines(nodes: int, cpus: int = 4, gpus: int = 1) -> Iterator[Any]:
     """A head that runs no trials and `nodes` nodes at 127.0.0.2, 127.0.0.3, …, joined by this process."""
-    from ray.cluster_utils import Cluster
-
     logging.getLogger("ray").setLevel(logging.ERROR)
-    cluster = Cluster()
+    cluster = _in_time(_head)
     try:
-        for attempt in range(1, TRIES + 1):
-            try:
-                cluster.add_node(
-                    num_cpus=0,
-                    num_gpus=0,
-                    object_store_memory=STORE_BYTES,
-                    include_dashboard=False,
-                    _system_config=QUICK_TO_MISS,
-                )
-                break
-            except Exception as error:
-                if attempt == TRIES or "timed out during startup" not in str(error):
-                    raise
-                cluster = Cluster()
         for number in range(nodes):
             add_node(cluster, number + 2, cpus, gpus)
         with connected(cluster.address):
