@@ -217,7 +217,7 @@ def dashboard(monkeypatch, tmp_path):
     server.server_close()
 
 
-def test_a_cluster_without_a_token_is_refused_unless_meant(dashboard, monkeypatch):
+def test_a_cluster_without_a_token_is_refused_unless_meant(ray_here, dashboard, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "hunter2")
     with pytest.raises(InputError, match="takes jobs without a token"):
         door.knock(dashboard.url)

@@ -131,11 +131,12 @@ def release(version: str) -> str:
 def _client(address: str, headers: dict[str, str]) -> Any:
     from ray.job_submission import JobSubmissionClient
 
+    said = headers or {"Authorization": None}  # else Ray shows the token of a cluster that this process runs itself
     logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(
         logging.WARNING
     )  # what is uploaded is said already
     try:
         with environment({"RAY_API_SERVER_ADDRESS": address}):  # else $RAY_ADDRESS goes before what was said
-            return JobSubmissionClient(address, headers=headers)
+            return JobSubmissionClient(address, headers=said)
     except RuntimeError as error:
         raise InputError(f"cannot speak to the jobs of {address}: {error}") from error
