@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from raynas.results import Store
 from raynas.results.results import Results
 from raynas.run.cluster import QUIET, check_grant, connected, environment
 from raynas.run.drive import drive
@@ -151,9 +150,9 @@ def resume(
     `track` replaces who else hears, and tells them what they missed; `trainable` and `data` are needed again only where the search was given a function that cannot be imported, or arrays.
     """
     results = open_results(name, home)
-    store = Store.open(results.path)
-    row = store.experiment()
-    store.close()
+    if results.row is not None:
+        raise InputError(f"'{results.name}' is a verification: raynas verify goes on with it")
+    row = results.experiment
     assignments = [*(overrides or []), *([] if trials is None else [f"budget.trials={trials}"])]
     for assignment in assignments:
         if not assignment.startswith(("budget.", "resources.", "keep=", "track=")):
