@@ -404,6 +404,12 @@ def test_a_verification_has_the_data_of_its_search(tmp_path):
     assert dataset_of(results.verification).split == dataset_of(results.refresh()).split == load(path).split
 
 
+def test_files_of_a_verification_lie_where_one_is(verified, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, said = command("plot", "first/verify-1", "best_so_far", home=verified[0].folder.parent)
+    assert (code, said) == (0, "written to first-verify-1-best_so_far.html\n")
+
+
 def test_a_verification_is_not_verified(verified):
     results, _ = verified
     for name in ("first/verify-1", results.verification.folder):

@@ -100,7 +100,9 @@ def reproduce(
         raise InputError(f"a tolerance is a number from 0 on, got {tolerance}")
     results = results if isinstance(results, Results) else open_results(results, home)
     if results.row is not None:
-        raise InputError(f"'{results.name}' is a verification; trials that can be trained again are those of its search")
+        raise InputError(
+            f"'{results.name}' is a verification; trials that can be trained again are those of its search"
+        )
     row = _reproducible(results, trial)
     recorded = _curve(results.path, trial)
     if not recorded:
