@@ -24,6 +24,7 @@ from torch import nn
 
 import raynas
 from raynas.data import load
+from raynas.exports.card import card
 from raynas.exports.folder import chosen, export, write_all
 from raynas.exports.formats import FORMATS, ExportError, Format
 from raynas.exports.images import read_images
@@ -292,6 +293,27 @@ def test_every_block_of_the_card_runs(exported, photos, monkeypatch):
         photo.unlink()
 
 
+def test_the_folder_one_is_in_is_not_replaced(exported, searched, monkeypatch):
+    monkeypatch.chdir(exported.folder)
+    for place in (".", ".."):
+        with pytest.raises(InputError, match="say its name"):
+            export(searched, output=place, force=True)
+    assert (exported.folder / "model.json").is_file()
+
+
+def test_names_are_no_markup_in_the_card():
+    """Names of classes and of data are folders' names: anything."""
+    names = ("<script>alert(1)</script>", "a|b *c* `d`\n# e")
+    record = a_model({"model": "test_export:own_network", "width": 4}, classes=2).record
+    data = {**record.data, "name": "x`<b>`\n---\n😀"}
+    changes = {"class_names": list(names), "data": data, "formats": {"safetensors": 0.0}}
+    text = card(record.model_copy(update=changes), 1)
+    front, _, body = text.removeprefix("---\n").partition("\n---\n")
+    assert yaml.safe_load(front)["model-index"][0]["results"][0]["dataset"]["name"] == data["name"]
+    assert r"Classes: 0 \<script\>alert\(1\)\</script\>, 1 a\|b \*c\* \`d\` \# e." in body
+    assert body.count("`x'<b>' --- 😀`") == 3
+
+
 def test_a_format_that_differs_fails_the_export_and_leaves_nothing(searched, tmp_path, monkeypatch):
     honest = FORMATS["torch"]
 
@@ -474,6 +496,8 @@ def test_a_model_of_ones_own_is_not_written_out_and_not_imported_unasked(tmp_pat
         (lambda data: {**data, "colour": 3}, "colour"),
         (lambda data: {**data, "raynas_model": 2}, "raynas_model"),
         (lambda data: {**data, "config": {"model": "genom"}}, "Did you mean 'genome'"),
+        (lambda data: {**data, "config": {"model": ["genome"]}}, "unknown model"),
+        (lambda data: {**data, "config": {"architecture": 5}}, "a genome is a string"),
         (lambda data: {**data, "config": CONFIGS["smooth"]}, "cannot be used"),
         (lambda data: [data], "model.json"),
     ],

@@ -418,6 +418,9 @@ def test_commands_show_frames(seeds, stopped, tmp_path):
     code, said = raynas("compare", "random-0", "random-1", home=home)
     assert code == 0
     assert "no test: all of them have the same search" in said
+    code, said = raynas("compare", "random-0", "random-1", "--by", "serch", home=home)
+    assert code == 2
+    assert said.startswith("error: unknown part of an experiment 'serch'. Did you mean 'search'?")
     assert raynas("compare", "random-0", home=home) == (2, "error: name two experiments or more, got random-0\n")
     code, said = raynas("results", stopped.folder, "--view", "rungs", "--format", "csv")
     assert code == 0

@@ -13,8 +13,10 @@ from raynas.models import MODELS, build, cost, model, parameters, same_network
 from raynas.models.ops import ACTIVATIONS
 from raynas.models.simple_cnn import effective_depth
 from raynas.rng import stream
+from raynas.run.plan import check_parameters
 from raynas.space import genome, read
 from raynas.tables import InputError
+from raynas.train.recipe import Recipe
 
 FASHION, OCT = (1, 28, 28), (1, 28, 28)
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 8, 11), (3, 11, 8), (3, 64, 64), (1, 9, 9)]
@@ -437,6 +439,12 @@ def test_the_model_is_a_genome_where_none_is_named():
 def own_network(config, input_shape, classes):
     hidden = config["hidden"]
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(input_shape), hidden), nn.Linear(hidden, classes))
+
+
+@pytest.mark.parametrize("width", [5, {"randint": [4, 9]}])
+def test_a_model_of_ones_own_reads_what_varies_too(width):
+    space = read({"model": f"{__name__}:own_network", "hidden": width, "lr": {"loguniform": [1e-4, 1e-1]}})
+    check_parameters(space, Recipe())
 
 
 def test_a_model_of_ones_own():

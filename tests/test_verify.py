@@ -7,12 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ray import tune
 from test_cli import raynas as command
 from test_ledger import open_ledger, run_all
 
 import raynas
+from raynas.data import load
 from raynas.exports.record import read_record
 from raynas.models import MODELS, cost
 from raynas.objectives import broken
@@ -24,6 +26,7 @@ from raynas.run.drive import _training
 from raynas.run.experiment import Experiment
 from raynas.run.finalists import at_random, counted_limits, finalists, identify, the_baseline
 from raynas.run.plan import make_plan
+from raynas.run.searched import dataset_of
 from raynas.run.verify import verified_training
 from raynas.settings import check
 from raynas.space import names, read
@@ -336,8 +339,6 @@ def stored(folder, **changes):
     spec = check(Experiment, given, "experiment").model_dump(mode="json")
     if isinstance(spec["space"], str):
         spec["space"] = read(spec["space"]).spec()
-    from raynas.data import load
-
     row = {"name": "first", "spec": spec, "seed": 0, "data": {"digest": load("fashion_mnist_mini").digest}, "fingerprints": {}}  # fmt: skip
     folder.mkdir(exist_ok=True)
     Store.create(folder / "store.db", row).close()
@@ -388,8 +389,36 @@ def test_trials_that_all_failed_leave_nothing_to_verify(tmp_path):
         raynas.verify(results)
 
 
+def test_a_verification_has_the_data_of_its_search(tmp_path):
+    """Split by the search's seed: with its own, networks would be judged by images that they were trained on."""
+    path, train = tmp_path / "clothes.npz", load("fashion_mnist_mini").train.take(np.arange(100))
+    parts = {f"{part}_{what}": getattr(train, what) for part in ("train", "test") for what in ("images", "labels")}
+    np.savez(path, **parts)
+    results = stored(tmp_path / "first", data=str(path))
+    data = {"digest": load(path).digest}
+    store = Store.open(results.path, writable=True)
+    store.update_experiment(data=data)
+    store.add("verify-1", {"spec": store.experiment()["spec"], "seed": 1, "data": data, "fingerprints": {}})
+    store.close()
+    assert load(path, seed=1).split != load(path).split
+    assert dataset_of(results.verification).split == dataset_of(results.refresh()).split == load(path).split
+
+
+def test_files_of_a_verification_lie_where_one_is(verified, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, said = command("plot", "first/verify-1", "best_so_far", home=verified[0].folder.parent)
+    assert (code, said) == (0, "written to first-verify-1-best_so_far.html\n")
+
+
 def test_a_verification_is_not_verified(verified):
     results, _ = verified
+    for name in ("first/verify-1", results.verification.folder):
+        code, said = command("resume", name, home=results.folder.parent)
+        assert code == 2
+        assert "is a verification: raynas verify goes on with it" in said
+    code, said = command("reproduce", "first/verify-1", "--trial", "0", home=results.folder.parent)
+    assert code == 2
+    assert "is a verification; trials that can be trained again are those of its search" in " ".join(said.split())
     with pytest.raises(InputError, match="is a verification itself"):
         raynas.verify(results.verification)
     with pytest.raises(InputError, match="holds no 'verify-7'"):

@@ -19,6 +19,7 @@ def compare(
     """The best so far of several experiments, and whether one kind of search was better than another."""
     with errors_at_the_door():
         from raynas.cli.show import FORMATS, print_comparison, print_ranks, write_frame
+        from raynas.results.compare import group
         from raynas.run.folders import open_results
         from raynas.tables import look_up
 
@@ -26,6 +27,8 @@ def compare(
         if len(names) < 2:
             raise InputError(f"name two experiments or more, got {', '.join(names)}")
         first, *others = [open_results(name, home) for name in names]
+        for each in (first, *others):
+            group(each, by)
         frame = first.compare(*others)
         print_comparison(frame)
         try:

@@ -51,7 +51,7 @@ def plot(
             if not others:
                 del table[COMPARE]
             format_of(Path(f"x.{format}"))
-            _write_all(table, output or Path(f"{found.name}-pictures"), format)
+            _write_all(table, output or Path(f"{found.stem}-pictures"), format)
             return
         if what not in table:
             raise unknown("plot", what, [*table, ALL])
@@ -59,7 +59,7 @@ def plot(
             raise InputError(f"--with goes with compare and all, got '{what}'")
         if trial is not None and what != ARCHITECTURE:
             raise InputError(f"--trial goes with architecture, got '{what}'")
-        path = output or Path(f"{found.name}-{what}.{'svg' if what == ARCHITECTURE else 'html'}")
+        path = output or Path(f"{found.stem}-{what}.{'svg' if what == ARCHITECTURE else 'html'}")
         format_of(path)
         table[what](path)
         typer.echo(f"written to {path}")

@@ -19,6 +19,6 @@ def report(
         from raynas.run.folders import open_results
 
         found = open_results(name, home)
-        path = output or Path(f"{found.name}-report.html")
+        path = output or Path(f"{found.stem}-report.html")
         write_report(found, path)
         typer.echo(f"written to {path} ({path.stat().st_size / 1e6:.1f} MB)")

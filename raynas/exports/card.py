@@ -1,10 +1,21 @@
 """The model card: README.md of an exported folder, with the front matter that Hugging Face reads."""
 
 import json
+import re
 from typing import Any
 
 from raynas.exports.formats import FORMATS
 from raynas.exports.record import Record
+
+
+def _plain(text: str) -> str:
+    """Someone's text as words of Markdown: what would be markup or HTML is escaped, and it stays on its line."""
+    return re.sub(r"([\\`*_{}\[\]()<>#|!~&])", r"\\\1", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """Someone's text as a span of code, which no sign in it can end."""
+    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
 
 
 def card(record: Record, images: int) -> str:
@@ -44,14 +55,16 @@ def _front(record: Record) -> str:
         "metrics": ["accuracy"],
         "model-index": [{"name": record.title, "results": [results]}],
     }
-    return "\n".join(["---", *(f"{name}: {json.dumps(value)}" for name, value in fields.items()), "---"])
+    return "\n".join(
+        ["---", *(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()), "---"]
+    )
 
 
 def _about(record: Record) -> str:
     shape = " x ".join(str(side) for side in record.input_shape)
     what = "labels" if record.task == "multi-label" else "classes"
     return (
-        f"An image classifier for {shape} images of `{record.data['name']}` ({record.classes} {what}), which raynas found: "
+        f"An image classifier for {shape} images of {_code(record.data['name'])} ({record.classes} {what}), which raynas found: "
         f"trial {record.trial} of `{record.name}`, a search ({record.search.searcher}) that trained {_several(record.search.trials, 'network')}."
     )
 
@@ -77,7 +90,7 @@ def _network(record: Record) -> str:
     counts += f"; {cost['flops']:,} FLOPs an image (a multiply and an add are two)" if "flops" in cost else ""
     counts += f"; {cost['memory_mb']:,.3g} MB of memory at least" if "memory_mb" in cost else ""
     config = "\n".join(f"{name}: {json.dumps(value)}" for name, value in record.config.items())
-    classes = ", ".join(f"{number} {name}" for number, name in enumerate(record.class_names))
+    classes = ", ".join(f"{number} {_plain(name)}" for number, name in enumerate(record.class_names))
     named = f"\n\nClasses: {classes}." if not all(name.isdecimal() for name in record.class_names) else ""
     return f"{counts}. Its config, architecture and hyperparameters:\n\n```yaml\n{config}\n```{named}"
 
@@ -174,7 +187,7 @@ def _limits(record: Record) -> str:
     sizes = record.data
     channels, height, width = record.input_shape
     lines = [
-        f"It has seen {sizes['train']:,} training images of `{sizes['name']}` and nothing else; images of another kind get an "
+        f"It has seen {sizes['train']:,} training images of {_code(sizes['name'])} and nothing else; images of another kind get an "
         "answer too, and no warning.",
         "The search chose it by its accuracy on validation, which therefore flatters it."
         + ("" if record.test else " Nothing is known of it on images that the search has not used."),
@@ -188,7 +201,7 @@ def _origin(record: Record) -> str:
     found = record.fingerprints
     versions = ", ".join(f"{name} {version}" for name, version in found.get("versions", {}).items() if version)
     rows = [
-        f"- data: `{record.data['name']}`, sha256 `{record.data['sha256']}`",
+        f"- data: {_code(record.data['name'])}, sha256 `{record.data['sha256']}`",
         f"- code: sha256 `{found.get('code', 'unknown')}`",
         f"- trained with Python {found.get('python', '?')}, {versions or 'versions unknown'}",
         f"- on {found.get('platform', 'an unknown platform')}",

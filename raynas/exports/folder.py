@@ -101,6 +101,8 @@ def check_place(folder: Path, force: bool) -> None:
     """Refuse to write over what is there; with `force` only over what is no export."""
     if not folder.exists() and not folder.is_symlink():
         return
+    if folder.name in ("", ".."):
+        raise InputError(f"'{folder}' cannot be replaced by a new folder: say its name")
     if not force:
         raise InputError(f"'{folder}' is there already; another --output, or --force to replace it")
     if folder.is_symlink() or not folder.is_dir() or (any(folder.iterdir()) and not (folder / FILE).is_file()):

@@ -45,7 +45,7 @@ def model(config: Mapping[str, Any]) -> Model:
     """The kind of network that `config["model"]` names: a name in MODELS or `package.module:function`, a function of
     (config, input_shape, classes) that returns a module."""
     name = config.get("model", DEFAULT)
-    if name in MODELS:
+    if isinstance(name, str) and name in MODELS:
         return MODELS[name]
     if isinstance(name, str) and is_import_name(name):
         return Model(import_named("model", name), tuple(key for key in config if key != "model"))

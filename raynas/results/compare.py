@@ -51,7 +51,8 @@ def compare(found: Sequence[Any]) -> pd.DataFrame:
     return pd.concat([progress(each) for each in found], ignore_index=True)
 
 
-def _group(results: Any, by: str) -> str:
+def group(results: Any, by: str) -> str:
+    """What an experiment has in the part `by` of its spec, in a word. Raises InputError where there is no such part."""
     value = look_up("part of an experiment", by, {"name": results.name, **results.experiment["spec"]})
     return str(value.get("name", value) if isinstance(value, dict) else value)
 
@@ -77,7 +78,7 @@ def rank_test(found: Sequence[Any], by: str) -> pd.DataFrame:
     best = [float(np.nan_to_num(curve[trials - 1], nan=-np.inf)) for curve in curves]  # nothing found is worse than any
     groups: dict[str, list[float]] = {}
     for each, value in zip(found, best, strict=True):
-        groups.setdefault(_group(each, by), []).append(value)
+        groups.setdefault(group(each, by), []).append(value)
     if len(groups) < 2:
         raise InputError(f"all of them have the same {by}: {next(iter(groups))}")
     rows = []

@@ -53,6 +53,11 @@ class Results:
         return str(self.experiment["name"])
 
     @property
+    def stem(self) -> str:
+        """The name as files begin with it: that of a verification has a slash."""
+        return self.name.replace("/", "-")
+
+    @property
     def folder(self) -> Path:
         """Where the experiment's files are."""
         return self.path.parent if self.row is None else self.path.parent / self.row

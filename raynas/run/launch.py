@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from raynas.results import Store
 from raynas.results.database import database_of
 from raynas.results.results import Results
 from raynas.run.cluster import QUIET, check_grant, connected, environment
@@ -161,9 +160,9 @@ def resume(
     `track` replaces who else hears, and tells them what they missed; `trainable` and `data` are needed again only where the search was given a function that cannot be imported, or arrays.
     """
     results = open_results(name, home, store)
-    found = Store.open(results.path)
-    row = found.experiment()
-    found.close()
+    if results.row is not None:
+        raise InputError(f"'{results.name}' is a verification: raynas verify goes on with it")
+    row = results.experiment
     assignments = [*(overrides or []), *([] if trials is None else [f"budget.trials={trials}"])]
     for assignment in assignments:
         if not assignment.startswith(("budget.", "resources.", "keep=", "track=")):

@@ -139,7 +139,7 @@ def check_parameters(space: Space, training: Recipe) -> None:
     """Every parameter must be read by the model or the recipe: one that nobody reads would be searched in vain."""
     if "model" in space.domains:
         raise InputError("the parameter 'model' must be a constant: one space searches the networks of one model")
-    kind = model(space.constants)
+    kind = model(space.parameters)
     known = {"model", *kind.needs, *kind.reads, *Recipe.model_fields}
     for name in space.parameters:
         if name not in known:

@@ -100,6 +100,10 @@ def reproduce(
     if not (tolerance >= 0 and math.isfinite(tolerance)):
         raise InputError(f"a tolerance is a number from 0 on, got {tolerance}")
     results = results if isinstance(results, Results) else open_results(results, home)
+    if results.row is not None:
+        raise InputError(
+            f"'{results.name}' is a verification; trials that can be trained again are those of its search"
+        )
     row = _reproducible(results, trial)
     recorded = _curve(results.path, trial)
     if not recorded:

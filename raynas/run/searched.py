@@ -9,7 +9,8 @@ from raynas.tables import InputError
 
 
 def dataset_of(results: Results, data_dir: str | Path | None = None, arrays: Any = None) -> Dataset:
-    """The data of an experiment, split as it was; `arrays` are handed over where it was searched on arrays."""
+    """The data of an experiment, split as it was; `arrays` are handed over where it was searched on arrays. A verification
+    has the data of its search, split by the search's seed."""
     spec, row = results.experiment["spec"], results.experiment["data"]
     if spec["data"] is None:
         raise InputError(f"'{results.name}' trained by a function of yours: its networks are yours too")
@@ -18,7 +19,7 @@ def dataset_of(results: Results, data_dir: str | Path | None = None, arrays: Any
     data = load(
         spec["data"] if arrays is None else arrays,
         data_dir=data_dir,
-        seed=results.experiment["seed"],
+        seed=Results(results.path).experiment["seed"],
         validation=spec["validation"],
         image_size=spec["image_size"],
         split=spec.get("split", "official"),
