@@ -222,7 +222,7 @@ def test_where_filters_with_sql(finished):
     assert pd.read_csv(StringIO(text))["number"].tolist() == [0, 1]
     code, output = raynas("results", "night", "--where", "nonsense > 1", home=finished)
     assert code == 2
-    assert "no such column" in output
+    assert "unknown column" in output
     assert "Columns of trials" in output
 
 

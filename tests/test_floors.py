@@ -35,7 +35,7 @@ HOMES = {
     "mlflow": ("run/tracking/mlflow.py",),
     "wandb": ("run/tracking/wandb.py",),
     "tensorboardX": ("run/tracking/tensorboard.py",),
-    "sqlalchemy": ("results", "bench/frames.py"),
+    "sqlalchemy": ("results", "run/tracking/mlflow.py", "bench/frames.py"),
     "torch": (
         "models",
         "searchers/enas.py",

@@ -174,7 +174,9 @@ def test_the_controller_moves_along_the_published_gradient(kind, batches, monkey
     metrics = search.train_controller(batches[1], torch.optim.SGD(parameters, lr=1.0), 0, 0, 0.5)
     assert metrics["baseline"] == pytest.approx(baseline, rel=1e-5)
     expected = torch.cat([slope.flatten() for slope in slopes])
-    assert torch.allclose(before - torch.nn.utils.parameters_to_vector(parameters), expected, atol=1e-5)
+    assert torch.allclose(
+        before - torch.nn.utils.parameters_to_vector(parameters), expected, rtol=1e-3, atol=1e-3
+    )  # of single precision
     assert expected.norm() > 1e-2
 
 

@@ -131,7 +131,9 @@ def release(version: str) -> str:
 def _client(address: str, headers: dict[str, str]) -> Any:
     from ray.job_submission import JobSubmissionClient
 
-    said: dict[str, str | None] = {**headers} or {"Authorization": None}  # else Ray shows the token of a cluster that this process runs itself
+    said: dict[str, str | None] = {**headers} or {
+        "Authorization": None
+    }  # else Ray shows the token of a cluster that this process runs itself
     logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(
         logging.WARNING
     )  # what is uploaded is said already

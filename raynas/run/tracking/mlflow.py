@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import mlflow
 from ray.air.integrations.mlflow import MLflowLoggerCallback
+from sqlalchemy import create_engine
 
 from raynas.objectives import Trial
 from raynas.run.cluster import environment
@@ -23,6 +24,8 @@ PAGE = 1000
 def check(uri: str) -> None:
     """Raise whatever MLflow does when nothing answers at `uri`."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)  # how it sets up a database is not the user's concern
+    if re.match(r"(postgresql|mysql|mssql)\b", uri):
+        create_engine(uri).connect().close()  # MLflow itself tries again for minutes
     with environment({name: value for name, value in IMPATIENT.items() if name not in os.environ}):
         mlflow.MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
 
