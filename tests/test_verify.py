@@ -186,6 +186,7 @@ raynas.verify(sys.argv[1], k=1, random=1, seeds=2, epochs=4, baseline="none", pr
 """
 
 
+@pytest.mark.slow
 def test_a_killed_verification_goes_on(searched, tmp_path):
     """kill -9 in the middle; then the same again: nothing that finished runs twice."""
     import ray
