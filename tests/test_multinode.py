@@ -18,7 +18,8 @@ def happened(folder, what, trials):
     """The facts of a run of three_nodes.py in a process of its own: this one has a Ray of its own."""
     said = folder / "facts.json"
     path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "THREE_NODES": str(folder), "PYTHONPATH": path}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "ab" * 32}  # whatever another test's Ray has left here
+    environment = {**os.environ, **token, "THREE_NODES": str(folder), "PYTHONPATH": path}
     command = [sys.executable, str(HERE / "three_nodes.py"), what, str(trials), str(said)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]

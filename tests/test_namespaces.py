@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,8 @@ def ip(*arguments):
 
 def inside(node, *command, **options):
     path = os.pathsep.join([str(HERE.parent), str(HERE)])
-    environment = {**os.environ, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0"}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "ab" * 32}
+    environment = {**os.environ, "PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0", **token}
     return ["ip", "netns", "exec", namespace(node), sys.executable, *map(str, command)], {"env": environment, **options}
 
 
@@ -56,7 +56,19 @@ def wait_for(what, condition):
         time.sleep(0.2)
 
 
-def _answers(command, options):
+def start(node, address):
+    """`ray start` of the head, or of a machine with a pretended GPU."""
+    common = ["--block", f"--node-ip-address={NET}.{node}", "--object-store-memory=100000000"]
+    if node == 1:
+        config = f"--system-config={json.dumps(QUICK_TO_MISS)}"
+        mine = ["--head", "--port=6379", "--num-cpus=0", "--num-gpus=0", "--include-dashboard=false", config]
+    else:
+        mine = [f"--address={address}", "--num-cpus=4", "--num-gpus=1"]
+    return ["-m", "ray.scripts.scripts", "start", *common, *mine]
+
+
+def head_answers():
+    command, options = inside(1, "-c", f"import socket; socket.create_connection(('{NET}.1', 6379), 2)")
     return subprocess.run(command, capture_output=True, **options).returncode == 0
 
 
@@ -84,30 +96,11 @@ def machines(tmp_path):
             pytest.skip(f"network namespaces cannot be made here: {error.stderr.strip()}")
         address = f"{NET}.1:6379"
         for node in NODES:
-            where = [
-                "--head",
-                "--port=6379",
-                f"--system-config={json.dumps(QUICK_TO_MISS)}",
-                "--include-dashboard=false",
-            ]
-            size = ["--num-cpus=0", "--num-gpus=0"]
-            if node > 1:
-                where, size = [f"--address={address}"], ["--num-cpus=4", "--num-gpus=1"]
-            command = [
-                "-m",
-                "ray.scripts.scripts",
-                "start",
-                "--block",
-                f"--node-ip-address={NET}.{node}",
-                *where,
-                *size,
-            ]
             log = stack.enter_context((tmp_path / f"node{node}.log").open("w"))
-            asked, options = inside(node, *command, "--object-store-memory=100000000", stdout=log, stderr=log)
-            subprocess.Popen(asked, **options)
+            command, options = inside(node, *start(node, address), stdout=log, stderr=log)
+            subprocess.Popen(command, **options)
             if node == 1:
-                probe, quiet = inside(1, "-c", f"import socket; socket.create_connection(('{NET}.1', 6379), 2)")
-                wait_for("the head", partial(_answers, probe, quiet))
+                wait_for("the head", head_answers)
         yield address
 
 
@@ -123,14 +116,9 @@ def rows(home):
 
 def test_a_machine_that_loses_its_network(machines, tmp_path):
     """The cable of one machine is pulled while trials run on it: they run again on the other, each ends once."""
-    code = (
-        f"import ray; ray.init(address='{machines}', log_to_driver=False); "
-        "print(sum(node['Alive'] for node in ray.nodes()))"
-    )
-    count, options = inside(1, "-c", code)
-    wait_for(
-        "all nodes", lambda: subprocess.run(count, capture_output=True, text=True, **options).stdout.strip() == "3"
-    )
+    code = f"import ray; ray.init(address='{machines}'); print(sum(node['Alive'] for node in ray.nodes()))"
+    count, options = inside(1, "-c", code, capture_output=True, text=True)
+    wait_for("all nodes", lambda: subprocess.run(count, **options).stdout.strip() == "3")
     what = ["-m", "raynas", "search", "--name", "apart", "--home", tmp_path, "--address", machines]
     config = tmp_path / "apart.yaml"
     config.write_text(
