@@ -115,7 +115,7 @@ def print_export(made: Any) -> None:
         files = MODEL_FORMATS[name].files
         size = sum((made.folder / file).stat().st_size for file in files)
         shown_files.add_row(name, ", ".join(files), f"{size / 1000:,.0f}", f"{difference:.2g}")
-    console.print(f"[bold]{made.folder}[/bold]: trial {made.trial}; the model card is its README.md")
+    console.print(f"[bold]{made.folder}[/bold]: {made.origin}; the model card is its README.md")
     console.print(shown_files)
     console.print(f"[dim]differences are of logits from the trained network's, on {made.images} real images[/dim]")
     for name, why in made.left_out.items():
