@@ -314,6 +314,26 @@ def test_names_are_no_markup_in_the_card():
     assert body.count("`x'<b>' --- 😀`") == 3
 
 
+@pytest.mark.parametrize(
+    ("objective", "row", "limit"),
+    [
+        ({"fitness": "accuracy"}, "the search chose by it", "by its accuracy on validation, which therefore flatters it."),
+        ({"fitness": "loss"}, "the search did not choose by it", "by its loss on validation, which therefore flatters"),
+        ({"fitness": "metric", "metric": "params", "mode": "min"}, "the search did not choose by it", "by its number of parameters. Nothing"),
+        ({"fitness": "pareto", "metrics": {"val_accuracy": "max", "flops": "min"}}, "the search chose by it and others",
+         "by its accuracy on validation and `flops`, which"),
+        ({"fitness": "genome", "alpha": 0.3}, "the search chose by it and others", "and number of parameters, which"),
+    ],
+    ids=lambda value: value["fitness"] if isinstance(value, dict) else "",
+)  # fmt: skip
+def test_the_card_says_what_the_search_chose_by(objective, row, limit):
+    record = a_model({"model": "test_export:own_network", "width": 4}, classes=2).record
+    changes = {"search": record.search.model_copy(update={"objective": objective}), "metrics": {"val_accuracy": 0.5}}
+    text = card(record.model_copy(update=changes), 1)
+    assert f"| validation | 1 | 0.5000 | {row} |" in text
+    assert f"The search chose it {limit}" in text
+
+
 def test_a_format_that_differs_fails_the_export_and_leaves_nothing(searched, tmp_path, monkeypatch):
     honest = FORMATS["torch"]
 

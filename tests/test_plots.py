@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 from sqlalchemy import insert
@@ -363,6 +364,39 @@ def home(tmp_path_factory):
     return home
 
 
+def test_axes_of_one_epoch_and_one_value_are_near_them(tmp_path):
+    results = written(tmp_path, ["done"] * 4, epochs=1, fitness=[0.5] * 4)
+    for name, x in (("curves", [0.5, 1.5]), ("generations", [-0.5, 0.5])):
+        layout = json.loads(PLOTS[name](results, None).to_json())["layout"]
+        assert layout["xaxis"]["range"] == x
+        assert layout["xaxis"]["dtick"] == 1
+        assert layout["yaxis"]["range"] == pytest.approx([0.475, 0.525])
+    layout = json.loads(PLOTS["rungs"](results, None).to_json())["layout"]
+    assert layout["yaxis"]["dtick"] == 1  # trials, no halves
+    assert layout["yaxis2"]["range"] == pytest.approx([0.475, 0.525])
+    several = json.loads(PLOTS["curves"](written(tmp_path / "x", ["done"] * 4), None).to_json())["layout"]
+    assert "range" not in several["xaxis"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "name"),
+    [
+        ({"fitness": "accuracy"}, "validation accuracy"),
+        ({"fitness": "metric", "metric": "val_accuracy", "mode": "max"}, "validation accuracy"),
+        ({"fitness": "metric", "metric": "val_accuracy", "mode": "min"}, "fitness"),
+        ({"fitness": "loss"}, "fitness"),
+    ],
+)
+def test_a_front_is_called_alike_in_the_plot_and_in_the_report(tmp_path, objective, name):
+    from raynas.results.report.pictures import pictures
+
+    results = written(tmp_path, ["done"] * 6, objective=objective)
+    layout = json.loads(PLOTS["pareto"](results, None).to_json())["layout"]
+    assert (layout["xaxis"]["title"]["text"], layout["yaxis"]["title"]["text"]) == ("parameters", name)
+    front = next(each for each in pictures(results)[0] if each.name == "pareto")
+    assert json.loads(front.data)["layout"]["yaxis"]["title"]["text"] == name
+
+
 def plot(home, *arguments):
     return CliRunner().invoke(app, ["plot", *map(str, arguments), "--home", str(home)])
 
@@ -371,11 +405,22 @@ def test_all_writes_what_there_is_and_says_what_is_left_out(home, tmp_path):
     made = plot(home, "luck", "all", "--output", tmp_path / "pictures")
     assert made.exit_code == 0, made.output
     there = {path.stem for path in (tmp_path / "pictures").iterdir()}
+    assert {path.name for path in (tmp_path / "pictures").iterdir() if path.suffix != ".html"} == {"architecture.svg"}
     assert {"best_so_far", "curves", "parallel", "timeline", "pareto", "architecture"} <= there
     assert "left out: lineage: its searcher keeps no generations" in made.output
     assert there | {line.split(": ")[1] for line in made.output.splitlines() if line.startswith("left out")} >= set(
         PLOTS
     ) - {"compare"}
+
+
+def test_each_drawing_has_its_own_file(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in ((), ("--trial", "3"), ("--trial", "0")):
+        assert plot(home, "luck", "architecture", *arguments).exit_code == 0
+    names = ("luck-architecture.svg", "luck-architecture-0.svg", "luck-architecture-3.svg")
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+    assert "trial 0" in Path(names[1]).read_text()
+    assert "trial 3" in Path(names[2]).read_text()
 
 
 def test_one_picture_a_drawing_and_a_comparison(home, tmp_path):
@@ -408,3 +453,27 @@ def test_wrong_asks_end_at_the_door(home, tmp_path, monkeypatch, arguments, said
     assert made.exit_code == 2
     assert said in made.output
     assert not list(Path().iterdir())
+
+
+def test_a_table_says_how_many_were_refused_and_why_others_failed(tmp_path):
+    """Refused trials flood no table, and are in every other format; where only they are asked for, they are there."""
+    written(tmp_path / "made", MIXED * 2)
+    ask = lambda *arguments: CliRunner().invoke(app, ["results", "made", "--home", str(tmp_path), *arguments]).output  # noqa: E731
+    table = ask()
+    assert table.strip().splitlines()[-1] == "2 refused (their reasons: --format csv, column error)"
+    assert len(table.strip().splitlines()) == 2 + 14
+    assert len(ask("--format", "csv").strip().splitlines()) == 1 + 16
+    only = ask("--where", "state = 'refused'")
+    assert len(only.strip().splitlines()) == 1 + 2
+    assert "their reasons" not in only
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [("Traceback\n  x\nValueError: no\n", "ValueError: no"), (None, None), ("  \n", None), ("x" * 99, "x" * 59 + "…")],
+)
+def test_reasons_are_the_last_line(error, said):
+    from raynas.cli.show import _last_line
+
+    found = _last_line(error)
+    assert found == said if said else found is pd.NA

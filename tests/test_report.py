@@ -143,7 +143,7 @@ def test_a_verdict_stands_first(results, monkeypatch):
     assert "Recommended: the &lt;small&gt; one." in made
     assert made.index("It is tied.") < made.index("Best networks</h2>")
     assert "Not verified yet" not in made
-    shown = re.findall(r'<td class="number">(.*?)</td>', made.split("networks", 2)[-1].split("</table>")[0])
+    shown = re.findall(r'<td class="number[^>]*>(.*?)</td>', made.split("networks", 2)[-1].split("</table>")[0])
     assert shown == ["1,234", "0.7500 ± 0.0500", "2", "–", "0.6000", "1"]
     assert "the &lt;small&gt; one (recommended)" in made
     Elements(made)
@@ -175,11 +175,11 @@ def test_numbers_are_as_a_person_writes_them(value, said):
 # -- in a real browser -------------------------------------------------------------------------------------------------
 
 
-def browse(path, fragment=""):
+def browse(path, fragment="", *flags):
     """The page's DOM after its scripts ran, and the errors on the browser's console: also whatever the page would have asked
     the network for and any script that is not its own, which its policy forbids."""
     profile = f"--user-data-dir={path.parent / 'profile'}"
-    command = [CHROMIUM, *FLAGS, profile, f"file://{path}{fragment}"]
+    command = [CHROMIUM, *FLAGS, *flags, profile, f"file://{path}{fragment}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180)
     return done.stdout, [
         line
@@ -217,6 +217,28 @@ def test_a_browser_shows_it(results, tmp_path):
     assert 'aria-sort="ascending"' in dom
     assert f"{len(wanted)} of 24 trials" in dom
     assert any(EVIL in cell for line in shown for cell in line)  # as text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt install chromium")
+def test_a_narrow_page_has_narrow_pictures(tmp_path):
+    """No picture is wider than the page, and of parallel axes there are those that have room; the page says what it lacks."""
+    ledger = limited(tmp_path, search="random", trials=6)
+    run_all(ledger)
+    ledger.close()
+    write_report(Results(tmp_path / "store.db"), tmp_path / "report.html")
+    data = data_of((tmp_path / "report.html").read_text())["pictures"]["parallel"]
+    axes = len(data["data"][0]["dimensions"])
+    assert sorted(data["layout"]["meta"]["order"]) == list(range(len(data["layout"]["meta"]["order"])))
+    widths, drawn = {}, {}
+    for wide in (500, 1200):
+        dom, errors = browse(tmp_path / "report.html", "", f"--window-size={wide},900")
+        assert errors == []
+        widths[wide] = {int(float(each)) for each in re.findall(r'<svg class="main-svg"[^>]*? width="([\d.]+)"', dom)}
+        drawn[wide] = dom.count('class="y-axis"') or dom.count('class="axis-heading"')
+        hidden = re.search(r"(\d+) more have no room", dom)
+        assert (int(hidden[1]) if hidden else 0) == axes - drawn[wide]
+    assert max(widths[500]) < 500 < min(widths[1200])
+    assert 3 <= drawn[500] < drawn[1200] == axes
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt install chromium")

@@ -13,6 +13,7 @@ from test_cli import raynas as run
 
 import raynas
 from raynas.run.again import resources_there
+from raynas.run.folders import locked
 from raynas.run.reproduce import TIMED, Compared, Reproduction, _compare
 from raynas.tables import InputError
 
@@ -76,6 +77,20 @@ def test_a_network_comes_out_the_same_to_the_last_bit(home):
     assert made.ignored == ("images_per_s",)
     assert str(made) == f"bit-identical: {len(made.compared)} metrics over 2 epochs"
     assert before == (hashlib.sha256(results.path.read_bytes()).hexdigest(), sorted(results.folder.rglob("*")))
+
+
+def test_what_killed_ones_left_goes_and_what_is_at_work_stays(home):
+    results = raynas.open("steps", home)
+    number = numbers(home, "steps", "x == 0")[0]
+    dead, alive = results.folder / "reproduce-dead", results.folder / "reproduce-alive"
+    for folder in (dead, alive):
+        (folder / "checkpoints").mkdir(parents=True)
+        (folder / "driver.lock").touch()
+    with locked(alive):
+        assert raynas.reproduce("steps", number, home=home).identical
+        assert [path.name for path in results.folder.glob("reproduce-*")] == ["reproduce-alive"]
+    assert (alive / "checkpoints").is_dir()
+    shutil.rmtree(alive)
 
 
 def test_another_seed_is_another_curve_up_to_where_it_was_stopped(home):

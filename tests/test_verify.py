@@ -85,9 +85,26 @@ def test_what_is_recommended_is_what_is_exported(verified, tmp_path):
     assert record.test.accuracy == pytest.approx(row["test_accuracy"])
     assert record.test.low < record.test.accuracy < record.test.high
     assert record.search.elapsed_s == results.experiment["elapsed_s"]
+    network = verdict.recommended
+    mean, half = verdict.interval(network)
+    assert (record.verified.of, record.verified.trainings, record.verified.mean) == (network.of, 2, mean)
+    assert (record.verified.recommended, record.verified.all_trainings) == (True, 6)
+    text = (made.folder / "README.md").read_text()
+    assert f"{network.label} (trial {network.of} of the search `first`; " in text
+    assert f"this is training {verdict.recommended_trial} of it" in text
+    assert f"{mean:.4f} ± {half:.4f}" in text
+    assert "| the best of 2 trainings |" in text
+    assert "The verification: 6 trainings in" in text
+    assert made.origin == (
+        f"trial {network.of} of first, as retrained by its verification (training {verdict.recommended_trial} of verify-1)"
+    )
+    by_its_name = raynas.export(results.verification, output=tmp_path / "again", formats=["safetensors"])
+    assert read_record(by_its_name.folder).search == record.search
     best = int(results.best()["number"].iloc[0])
     alone = raynas.export(results, best, output=tmp_path / "search", formats=["safetensors"])
     assert read_record(alone.folder).test is None
+    assert read_record(alone.folder).verified is None
+    assert alone.origin == f"trial {best} of first"
 
 
 def test_the_test_split_is_scored_once_and_at_the_end(verified):

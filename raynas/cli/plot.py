@@ -30,7 +30,10 @@ def plot(
     against: Annotated[
         list[str] | None, typer.Option("--with", help="Another experiment to compare with; several may be named.")
     ] = None,
-    format: Annotated[str, typer.Option(help="What the files of all are: html, png, svg or pdf.")] = "html",
+    format: Annotated[
+        str | None,
+        typer.Option(help="What the files of all are: html, png, svg or pdf [html, and svg for the architecture]."),
+    ] = None,
     metrics: Metrics = None,
     home: Home = None,
 ) -> None:
@@ -50,7 +53,8 @@ def plot(
         if what == ALL:
             if not others:
                 del table[COMPARE]
-            format_of(Path(f"x.{format}"))
+            if format is not None:
+                format_of(Path(f"x.{format}"))
             _write_all(table, output or Path(f"{found.stem}-pictures"), format)
             return
         if what not in table:
@@ -59,7 +63,8 @@ def plot(
             raise InputError(f"--with goes with compare and all, got '{what}'")
         if trial is not None and what != ARCHITECTURE:
             raise InputError(f"--trial goes with architecture, got '{what}'")
-        path = output or Path(f"{found.stem}-{what}.{'svg' if what == ARCHITECTURE else 'html'}")
+        whose = what if trial is None else f"{what}-{trial}"
+        path = output or Path(f"{found.stem}-{whose}.{_usual(what)}")
         format_of(path)
         table[what](path)
         typer.echo(f"written to {path}")
@@ -81,15 +86,20 @@ def _drawing(results: Any, trial: int | None) -> Write:
     return lambda path: write_drawing(draw_trial(results, trial), path)
 
 
-def _write_all(table: dict[str, Write], folder: Path, format: str) -> None:
+def _usual(what: str) -> str:
+    """What a picture is written as where nobody says."""
+    return "svg" if what == ARCHITECTURE else "html"
+
+
+def _write_all(table: dict[str, Write], folder: Path, format: str | None) -> None:
     """Every picture that the experiment has something for; which were left out, and why."""
     from raynas.results.plots.files import one_browser
 
     folder.mkdir(parents=True, exist_ok=True)
     written = 0
-    with one_browser() if format != "html" else nullcontext():
+    with one_browser() if format not in (None, "html") else nullcontext():
         for name, write in table.items():
-            path = folder / f"{name}.{format}"
+            path = folder / f"{name}.{format or _usual(name)}"
             try:
                 write(path)
             except InputError as error:

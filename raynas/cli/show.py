@@ -115,7 +115,7 @@ def print_export(made: Any) -> None:
         files = MODEL_FORMATS[name].files
         size = sum((made.folder / file).stat().st_size for file in files)
         shown_files.add_row(name, ", ".join(files), f"{size / 1000:,.0f}", f"{difference:.2g}")
-    console.print(f"[bold]{made.folder}[/bold]: trial {made.trial}; the model card is its README.md")
+    console.print(f"[bold]{made.folder}[/bold]: {made.origin}; the model card is its README.md")
     console.print(shown_files)
     console.print(f"[dim]differences are of logits from the trained network's, on {made.images} real images[/dim]")
     for name, why in made.left_out.items():
@@ -173,12 +173,16 @@ def _parquet(frame: pd.DataFrame, path: Any) -> None:
     frame.astype(dict.fromkeys(mixed, "string")).to_parquet(path, index=False)
 
 
+REASON = 60  # characters of a reason in a table
 DETAILS = ("error", "identity", "seed", "created", "started", "ended", "origin", "model", "attempt", "node", "flops",
            "memory_mb", "train_loss", "train_accuracy", "lr_last", "images_per_s")  # fmt: skip
 
 
 def _table(frame: pd.DataFrame, path: Any) -> None:
-    """Without the columns of DETAILS, which the other formats have."""
+    """Without the columns of DETAILS and the refused trials among others, which the other formats have."""
+    refused = frame["state"].eq("refused").fillna(False) if "state" in frame else pd.Series(False, index=frame.index)
+    hidden = 0 if refused.all() else int(refused.sum())
+    frame = _reasons(frame[~refused] if hidden else frame)
     columns = [name for name in frame.columns if name not in DETAILS and frame[name].notna().any()]
     numbers = tuple(name for name in columns if pd.api.types.is_numeric_dtype(frame[name]))
     made = table(*columns, right=numbers)
@@ -191,6 +195,20 @@ def _table(frame: pd.DataFrame, path: Any) -> None:
         made.add_row(*(_cell(row[name]) for name in columns))
     out = console if path is sys.stdout else Console(file=open(path, "w", encoding="utf-8"), width=250)
     out.print(made)
+    if hidden:
+        out.print(f"{hidden:,} refused (their reasons: --format csv, column error)", markup=False)
+
+
+def _reasons(frame: pd.DataFrame) -> pd.DataFrame:
+    """With the end of what failed trials said, where there are any."""
+    if "error" not in frame:
+        return frame
+    return frame.assign(reason=[_last_line(text) for text in frame["error"]])
+
+
+def _last_line(text: Any) -> Any:
+    last = "" if pd.isna(text) else text.strip().rpartition("\n")[2]
+    return (last if len(last) <= REASON else f"{last[: REASON - 1]}…") or pd.NA
 
 
 def _cell(value: Any) -> str:

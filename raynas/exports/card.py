@@ -7,6 +7,9 @@ from typing import Any
 from raynas.exports.formats import FORMATS
 from raynas.exports.record import Record
 
+READS = {"accuracy": ("val_accuracy",), "loss": ("val_loss",), "genome": ("val_accuracy", "params")}
+WORDS = {"val_accuracy": "accuracy on validation", "val_loss": "loss on validation", "params": "number of parameters"}
+
 
 def _plain(text: str) -> str:
     """Someone's text as words of Markdown: what would be markup or HTML is escaped, and it stays on its line."""
@@ -63,9 +66,52 @@ def _front(record: Record) -> str:
 def _about(record: Record) -> str:
     shape = " x ".join(str(side) for side in record.input_shape)
     what = "labels" if record.task == "multi-label" else "classes"
+    found = f"{record.search.searcher}, {_several(record.search.trials, 'network')} trained"
     return (
-        f"An image classifier for {shape} images of {_code(record.data['name'])} ({record.classes} {what}), which raynas found: "
-        f"trial {record.trial} of `{record.name}`, a search ({record.search.searcher}) that trained {_several(record.search.trials, 'network')}."
+        f"An image classifier for {shape} images of {_code(record.data['name'])} ({record.classes} {what}), which raynas "
+        f"{_whose(record, found)}."
+    )
+
+
+def _whose(record: Record, search: str) -> str:
+    """Which network it is, and which training of it."""
+    verified, name = record.verified, record.name.partition("/")[0]
+    if verified is None:
+        return f"found: trial {record.trial} of `{record.name}` ({search})"
+    verification = f"its verification `{verified.verification}`"
+    best = ", the best of them on validation" if verified.recommended and verified.trainings > 1 else ""
+    this = f"trained anew {_times(verified.trainings)}: this is training {record.trial} of it{best}"
+    if verified.kind != "finalist":
+        return f"trained beside the search `{name}` ({search}): {verified.label}, which {verification} {this}"
+    finalist = f"found: {verified.label} (trial {verified.of} of the search `{name}`; {search})"
+    return f"{finalist}, {'recommended' if verified.recommended else 'compared'} by {verification} and {this}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _reads(record: Record) -> tuple[str, ...]:
+    """The metrics that the search chose by."""
+    objective = record.search.objective
+    named = (
+        objective.get("weights")
+        or objective.get("metrics")
+        or [objective[key] for key in ("metric",) if key in objective]
+    )
+    return READS.get(str(objective.get("fitness")), tuple(named))
+
+
+def _chosen(record: Record) -> str:
+    """What validation accuracy was to the search, or to the verification."""
+    if record.verified is not None:
+        count = record.verified.trainings
+        return f"{'the best of' if record.verified.recommended else 'one of'} {_several(count, 'training')}"
+    reads = _reads(record)
+    return (
+        "the search did not choose by it"
+        if "val_accuracy" not in reads
+        else f"the search chose by it{' and others' * (len(reads) > 1)}"
     )
 
 
@@ -73,15 +119,30 @@ def _scores(record: Record) -> str:
     rows = ["| split | images | accuracy | 95 % interval |", "|---|---|---|---|"]
     if "val_accuracy" in record.metrics:
         rows.append(
-            f"| validation | {record.data['validation']:,} | {record.metrics['val_accuracy']:.4f} | the search chose by it |"
+            f"| validation | {record.data['validation']:,} | {record.metrics['val_accuracy']:.4f} | {_chosen(record)} |"
         )
     if record.test is not None:
         test = record.test
         rows.append(f"| test | {test.images:,} | {test.accuracy:.4f} | {test.low:.4f} to {test.high:.4f} |")
-        return "\n".join(rows)
+        return "\n".join(rows) + _over_seeds(record)
     there = record.data["test"]
-    why = f"`raynas verify {record.name}` scores it" if there else "the data has none"
-    return "\n".join([*rows, f"| test | {there:,} | not scored | {why} |"])
+    search = record.name.partition("/")[0]
+    why = f"`raynas verify {search}` scores it" if there else "the data has none"
+    alone = f"| test | {there:,} | not scored alone | see below |" if record.verified else ""
+    return "\n".join([*rows, alone or f"| test | {there:,} | not scored | {why} |"]) + _over_seeds(record)
+
+
+def _over_seeds(record: Record) -> str:
+    """What the verification says of the network, whatever the seed."""
+    verified = record.verified
+    if verified is None:
+        return ""
+    half = "" if verified.half is None else f" ± {verified.half:.4f}"
+    why = "mean and its 95 % interval over seeds" if half else "no interval of one training"
+    return (
+        f"\n\nThe table is of this training, its interval of the choice of images alone. Trained {_times(verified.trainings)} from fresh "
+        f"seeds, the network has a test accuracy of {verified.mean:.4f}{half} ({why})."
+    )
 
 
 def _network(record: Record) -> str:
@@ -173,9 +234,19 @@ def _files(record: Record, images: int) -> str:
 def _cost(record: Record) -> str:
     search = record.search
     training = ", ".join(f"{name} {value}" for name, value in record.training.items() if value is not None)
+    verified = record.verified
+    verification = (
+        ""
+        if verified is None
+        else (
+            f"The verification: {_several(verified.all_trainings, 'training')} in {verified.training_s:,.0f} s of training, "
+            f"{verified.elapsed_s:,.0f} s in all. "
+        )
+    )
     return (
         f"The search: {_several(search.trials, 'network')} trained in {search.training_s:,.0f} s of training, {search.elapsed_s:,.0f} s in all "
-        f"(seed {search.seed}). This network: {_several(record.epochs, 'epoch')} in {record.training_s:,.0f} s; {training}."
+        f"(seed {search.seed}). {verification}This {'network' if verified is None else 'training'}: {_several(record.epochs, 'epoch')} in "
+        f"{record.training_s:,.0f} s; {training}."
     )
 
 
@@ -189,12 +260,26 @@ def _limits(record: Record) -> str:
     lines = [
         f"It has seen {sizes['train']:,} training images of {_code(sizes['name'])} and nothing else; images of another kind get an "
         "answer too, and no warning.",
-        "The search chose it by its accuracy on validation, which therefore flatters it."
-        + ("" if record.test else " Nothing is known of it on images that the search has not used."),
+        _flattered(record),
         f"Image files are made {'grey' if channels == 1 else 'RGB'} and {width} x {height}, cut off evenly where the sides differ.",
         "Its probabilities are not calibrated, and it was not examined for fairness. The data's licence and limits are its own.",
     ]
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _flattered(record: Record) -> str:
+    """Which scores the choice of this network has made too good."""
+    verified, reads = record.verified, _reads(record)
+    by = " and ".join(WORDS.get(name, _code(name)) for name in reads) or "fitness"
+    again = any(name.startswith("val_") for name in reads)
+    if verified is None:
+        said = f"The search chose it by its {by}" + (", which therefore flatters it." if again else ".")
+        return said + ("" if record.test else " Nothing is known of it on images that the search has not used.")
+    if verified.kind != "finalist":
+        return "It was not chosen: it is what the search was compared with."
+    said = f"The search chose the network by its {by}" + (", so that validation flatters it." if again else ".")
+    among = f" The verification chose among {verified.finalists} by their test accuracy, which flatters that a little."
+    return said + among * (verified.recommended and verified.finalists > 1)
 
 
 def _origin(record: Record) -> str:

@@ -1,14 +1,16 @@
 """A trained network out of an experiment, with what is known of it."""
 
+import math
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from raynas.data import Dataset
 from raynas.exports.model import WEIGHTS, Trained, from_folder
-from raynas.exports.record import FILE, Record, Scored, Search
+from raynas.exports.record import FILE, Record, Scored, Search, Verified
 from raynas.objectives import COSTS
 from raynas.results.results import Results
+from raynas.results.verdict import Network, Verdict
 from raynas.run.folders import open_results
 from raynas.run.searched import dataset_of
 from raynas.run.winner import trained_model, trial_number
@@ -58,11 +60,9 @@ def _weights(results: Results, number: int) -> Path:
     return results.folder / "checkpoints" / f"{number:05d}"
 
 
-def from_experiment(
-    results: Results, trial: int | None, data: Dataset, test: Scored | None = None, search: Results | None = None
-) -> Trained:
-    """The network of the best trial (or of the one numbered `trial`), and what its experiment knows of it; `search` is what
-    found it, where that is another."""
+def from_experiment(results: Results, trial: int | None, data: Dataset, test: Scored | None = None) -> Trained:
+    """The network of the best trial (or of the one numbered `trial`), and what its experiment knows of it; of a verification
+    also the search that it is of."""
     number = with_weights(results, trial)
     network = trained_model(results, number)
     experiment, spec = results.experiment, results.experiment["spec"]
@@ -86,11 +86,36 @@ def from_experiment(
         training_s=float(row["seconds"]),
         test=test,
         cost=_numbers(row, tuple(COSTS)),
-        search=_search(search or results),
+        search=_search(results if results.row is None else Results(results.path)),
+        verified=None if results.row is None else _verified(results, number),
         data={"name": data.name, "sha256": data.digest, **sizes},
         fingerprints=experiment["fingerprints"] or {},
     )
     return Trained(network, record)
+
+
+def _verified(results: Results, number: int) -> Verified | None:
+    """What the verification says of the network of its training `number`; None before it is over."""
+    verdict: Verdict | None = results.verdict()
+    networks = () if verdict is None else verdict.networks
+    network: Network | None = next((each for each in networks if number in each.trials), None)
+    if verdict is None or network is None:
+        return None
+    mean, half = verdict.interval(network)
+    return Verified(
+        verification=str(results.row),
+        label=network.label,
+        kind=network.kind,
+        of=network.of,
+        recommended=network is verdict.recommended and number == verdict.recommended_trial,
+        finalists=len(verdict.of_kind("finalist")),
+        trainings=len(network.trials),
+        mean=mean,
+        half=None if math.isnan(half) else half,
+        all_trainings=sum(len(each.trials) for each in verdict.networks),
+        training_s=float(results.trials["seconds"].sum()),
+        elapsed_s=float(results.experiment["elapsed_s"]),
+    )
 
 
 def _search(results: Results) -> Search:

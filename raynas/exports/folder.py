@@ -33,11 +33,12 @@ TOLERANCE = 1e-4  # of the largest logit, or of 1 where all are smaller
 
 @dataclass(frozen=True)
 class Export:
-    """`differences`: by format, the largest from the original's logits, on `images` real images. `left_out`: formats that
+    """`origin` says in words whose network it is. `differences`: by format, the largest from the original's logits, on `images` real images. `left_out`: formats that
     nobody asked for by name and that cannot be written, and why."""
 
     folder: Path
     trial: int
+    origin: str
     images: int
     differences: dict[str, float]
     left_out: dict[str, str]
@@ -65,7 +66,6 @@ def export(
     format does not do what the original does; neither leaves anything behind.
     """
     results = results if isinstance(results, Results) else open_results(results, home)
-    search = results
     verdict = results.verdict() if trial is None and score is None else None
     if verdict is not None and verdict.recommended_trial is not None:
         results, trial = verified_training(results)
@@ -76,7 +76,7 @@ def export(
     folder = Path(output or title(results.name, number))
     check_place(folder, force)
     dataset = dataset_of(results, data_dir, data)
-    model = from_experiment(results, number, dataset, _scored(score, number), search)
+    model = from_experiment(results, number, dataset, _scored(score, number))
     wanted, left_out = chosen(model, formats)
     fresh = folder.with_name(f".{folder.name}.new-{os.getpid()}")
     fresh.mkdir(parents=True)
@@ -86,7 +86,7 @@ def export(
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-    return Export(folder, number, images, differences, left_out)
+    return Export(folder, number, model.record.origin, images, differences, left_out)
 
 
 def _scored(score: Score | None, number: int) -> Scored | None:

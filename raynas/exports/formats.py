@@ -65,7 +65,7 @@ def write_python(folder: Path, model: Trained) -> None:
         raise InputError(
             f"the network of '{record.config['model']}' is code of yours: it is not written out; --format takes the others"
         )
-    title = f"Trial {record.trial} of the search '{record.name}' on {record.data['name']}, written out by raynas."
+    title = f"{record.origin[:1].upper()}{record.origin[1:]}; data: {record.data['name']}; written out by raynas."
     text = write(written, title, record.shape, record.class_names, record.mean, record.std, record.units)
     (folder / "network.py").write_text(text, encoding="utf-8")
     torch.save(written.weights(model.network.state_dict()), folder / "weights.pt")

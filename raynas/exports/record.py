@@ -47,13 +47,31 @@ class Search(Settings):
     elapsed_s: float
 
 
+class Verified(Settings):
+    """The verification that trained the network anew, with `trainings` fresh seeds: `mean` test accuracy over them, ± `half`
+    (95 %; None of one training). `of` is the finalist's trial in the search."""
+
+    verification: str
+    label: str
+    kind: Literal["finalist", "random", "baseline"]
+    of: Count | None
+    recommended: bool
+    finalists: Count  # that it chose among
+    trainings: Count
+    mean: float
+    half: float | None
+    all_trainings: Count  # of all its networks
+    training_s: float
+    elapsed_s: float
+
+
 class Record(Settings):
     """`classes` counts classes, or labels where `task` is multi-label. Networks take images (B, C, H, W), float32, in the
     data's own units (bytes: 0 to 255, where `dtype` is uint8); `mean` and `std`, a channel, normalise them. `formats` has
     the largest difference that the logits of each had from the original's."""
 
     raynas_model: Literal[1] = 1  # the version of this layout
-    name: str
+    name: str  # of the experiment: a search's, or NAME/verify-1
     trial: Count
     config: dict[str, Any]
     task: Literal["classification", "multi-label"]
@@ -70,6 +88,7 @@ class Record(Settings):
     test: Scored | None
     cost: dict[str, int | float]  # params, flops, memory_mb
     search: Search
+    verified: Verified | None = None
     data: dict[str, Any]  # name, digest, sizes of the splits
     fingerprints: dict[str, Any]
     formats: dict[str, float] = {}
@@ -88,6 +107,15 @@ class Record(Settings):
     @property
     def title(self) -> str:
         return title(self.name, self.trial)
+
+    @property
+    def origin(self) -> str:
+        """Which network it is, in words."""
+        if self.verified is None:
+            return f"trial {self.trial} of {self.name}"
+        search, found = self.name.partition("/")[0], self.verified
+        which = f"{found.label} beside {search}" if found.of is None else f"trial {found.of} of {search}"
+        return f"{which}, as retrained by its verification (training {self.trial} of {found.verification})"
 
 
 def title(name: str, trial: int) -> str:

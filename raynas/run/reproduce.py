@@ -5,7 +5,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ from raynas.run.again import resources_there, train_again
 from raynas.run.cluster import QUIET, chatter_to, connected, environment
 from raynas.run.experiment import Experiment
 from raynas.run.fingerprint import fingerprints
-from raynas.run.folders import STORE, open_results
+from raynas.run.folders import STORE, locked, open_results
 from raynas.run.launch import data_row
 from raynas.run.plan import Plan, make_plan
 from raynas.settings import check
 from raynas.tables import InputError
 
 TOLERANCE = 0.02
+SCRATCH = "reproduce-"  # what folders of second trainings begin with
 TIMED = re.compile(r"latency|simulated_s$|_per_s$|(^|_)(time|seconds|ms)$|_s$")  # metrics that a clock has measured
 CALLED = {"code": "raynas's own code", "user_code": "the file of the training function"}
 Curve = dict[int, dict[str, Any]]  # by epoch
@@ -115,10 +116,12 @@ def reproduce(
         stack.enter_context(environment(QUIET))
         stack.enter_context(connected(address))
         resources, less = resources_there(row["resources"])
+        _clear(results.folder)
         scratch = Path(
-            tempfile.mkdtemp(prefix="reproduce-", dir=results.folder)
+            tempfile.mkdtemp(prefix=SCRATCH, dir=results.folder)
         ).resolve()  # where all machines of the trial look
         stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        stack.enter_context(locked(scratch))
         stack.enter_context(chatter_to(scratch / "ray.log"))
         ended = train_again(plan, row, resources, scratch, max(recorded))
         again = _curve(scratch / STORE, trial)
@@ -135,6 +138,13 @@ def reproduce(
         tolerance,
         _shortfall(ended, recorded, again),
     )
+
+
+def _clear(folder: Path) -> None:
+    """Remove what second trainings left behind that were killed; who is at work holds the lock of its own."""
+    for leftover in folder.glob(f"{SCRATCH}*"):
+        with suppress(InputError), locked(leftover):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 # -- the record ------------------------------------------------------------------------------------------------------

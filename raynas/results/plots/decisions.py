@@ -144,7 +144,8 @@ def parallel(results: Any, metrics: Metrics) -> Any:
         )
     )  # fmt: skip
     first = max(map(len, axes[0].get("ticktext", [""])))
-    fig.update_layout(margin={"l": 30 + 7 * first, "r": 40, "t": 118, "b": 30})
+    ranks = [picked.index(name) for name in order]  # where there is room for fewer, these come first
+    fig.update_layout(meta={"order": ranks}, margin={"l": 30 + 7 * first, "r": 40, "t": 118, "b": 30})
     return fig
 
 

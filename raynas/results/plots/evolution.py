@@ -1,5 +1,6 @@
 """Generations, lineage and the Pareto front."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,7 @@ NAMES = {
     "params": "parameters", "flops": "FLOPs (one image)", "memory_mb": "memory (MB)", "latency_ms": "latency (ms)",
     "seconds": "training time (s)", "val_accuracy": "validation accuracy", "val_loss": "validation loss (nats)",
 }  # fmt: skip
-ALONE = {"fitness": "max", "params": "min"}  # the front of a search that had one objective
+SIZE = {"params": "min"}  # beside what a search with one objective was for
 
 
 def generations(results: Any, metrics: Metrics) -> Any:
@@ -34,8 +35,8 @@ def generations(results: Any, metrics: Metrics) -> Any:
             x=frame["generation"], y=frame[name], mode="lines+markers" if len(frame) <= 60 else "lines", name=name, hoverinfo="skip",
             line={"color": colour, "width": 2.5, "dash": dash}, marker={"size": 5, "color": colour},
         )  # fmt: skip
-    fig.update_xaxes(dtick=1 if len(frame) <= 20 else None)
-    fig.update_yaxes(range=reach)
+    fig.update_xaxes(style.whole_axis(frame["generation"]))
+    fig.update_yaxes(range=reach or style.around(shown["fitness"]))
     return fig
 
 
@@ -68,16 +69,16 @@ def lineage(results: Any, metrics: Metrics) -> Any:
         hovertext=[f"{operator}<br>{text}" for operator, text in zip(family["operator"], texts, strict=True)],
         hoverinfo="text",
     )  # fmt: skip
-    fig.update_xaxes(dtick=1 if len(results.generations()) <= 20 else None)
-    fig.update_yaxes(range=reach)
+    fig.update_xaxes(style.whole_axis(shown["generation"]))
+    fig.update_yaxes(range=reach or style.around(shown["fitness"]))
     return fig
 
 
 def pareto(results: Any, metrics: Metrics) -> Any:
-    """All trials by the first two metrics, and the front; of a search with one objective, fitness and parameters."""
+    """All trials by the first two metrics, and the front; of a search with one objective, that and parameters."""
     objective = results.experiment["spec"]["objective"]
     if metrics is None and not objective.get("metrics"):
-        metrics = ALONE
+        metrics = {_what(objective, results.trials): "max", **SIZE}
     goals = views.goals_of(objective, metrics)
     x, y = list(goals)[1], next(iter(goals))
     kept, _ = views.scored(results.trials, goals)
@@ -97,6 +98,13 @@ def pareto(results: Any, metrics: Metrics) -> Any:
     if (kept[x] > 0).all() and kept[x].max() > 50 * kept[x].min():
         fig.update_xaxes(type="log")
     return fig
+
+
+def _what(objective: Mapping[str, Any], trials: pd.DataFrame) -> str:
+    """What one objective maximises, by its own name where that is accuracy."""
+    said = (objective.get("fitness"), objective.get("metric"), objective.get("mode", "max"))
+    accuracy = said[0] == "accuracy" or said == ("metric", "val_accuracy", "max")
+    return "val_accuracy" if accuracy and "val_accuracy" in trials else "fitness"
 
 
 def _corner(x: float, y: float) -> str:

@@ -133,8 +133,11 @@ def rungs(results: Any, metrics: Metrics) -> Any:
             go.Scatter(x=names, y=frame[name], name=name, mode="lines+markers", line={"color": colour, "dash": dash, "width": 2}),
             row=2, col=1,
         )  # fmt: skip
-    fig.update_layout(barmode="stack", legend={"traceorder": "normal"})
-    fig.update_yaxes(title_text="trials", row=1, col=1)
-    fig.update_yaxes(title_text=style.fitness_name(results), row=2, col=1)
+    fig.update_layout(barmode="stack", legend={"traceorder": "normal"}, bargap=0.7 if len(frame) == 1 else 0.2)
+    fig.update_yaxes(
+        title_text="trials", **style.count_axis(int((frame["reached"] + frame["failed"]).max())), row=1, col=1
+    )
+    both = pd.concat([frame["best"], frame["median"]])
+    fig.update_yaxes(title_text=style.fitness_name(results), range=style.around(both), row=2, col=1)
     fig.update_xaxes(type="category", title_text="epoch of the rung", row=2, col=1)
     return fig

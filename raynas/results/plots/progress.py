@@ -65,8 +65,9 @@ def best_so_far(results: Any, metrics: Metrics) -> Any:
         )  # fmt: skip
     fig.update_xaxes(title_text="trials ended", row=1, col=1, rangemode="tozero")
     fig.update_xaxes(title_text=f"time since the first trial ({unit})", row=1, col=2, rangemode="tozero")
+    fig.update_xaxes(style.count_axis(len(shown)), row=1, col=1)
     fig.update_yaxes(title_text=style.fitness_name(results), row=1, col=1)
-    fig.update_yaxes(range=reach)
+    fig.update_yaxes(range=reach or style.around(shown["fitness"]))
     return fig
 
 
@@ -103,9 +104,8 @@ def curves(results: Any, metrics: Metrics) -> Any:
             )  # fmt: skip
     if best is not None:
         _lines(fig, shown[shown["number"] == best], f"best: trial {best}", {"color": ORANGE, "width": 3.5}, 1.0)
-    fig.update_yaxes(range=reach)
-    if reports["epoch"].max() <= 20:
-        fig.update_xaxes(dtick=1)
+    fig.update_yaxes(range=reach or style.around(reports["fitness"]))
+    fig.update_xaxes(style.whole_axis(reports["epoch"]))
     return fig
 
 

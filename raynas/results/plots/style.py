@@ -113,6 +113,28 @@ def window(values: pd.Series) -> tuple[list[float] | None, int]:
     return [low, best + 0.1 * (best - low)], int((finite < low).sum())
 
 
+def around(values: pd.Series) -> list[float] | None:
+    """The range of an axis on which all values are the same, near them; None where they differ, or there are none."""
+    finite = values[np.isfinite(values.astype(float))].astype(float)
+    if finite.empty or finite.max() > finite.min():
+        return None
+    value = float(finite.iloc[0])
+    room = max(0.05 * abs(value), 1e-3)
+    return [value - room, value + room]
+
+
+def whole_axis(values: pd.Series) -> dict[str, Any]:
+    """An axis of epochs or generations: ticks at whole numbers, and nothing but the one where there is one."""
+    low, high = int(values.min()), int(values.max())
+    ticks = {"tick0": 0, "dtick": 1} if high - low <= 20 else {}
+    return {**ticks, **({"range": [low - 0.5, high + 0.5]} if low == high else {})}
+
+
+def count_axis(most: int) -> dict[str, Any]:
+    """An axis of counts from 0 on: of few there are no halves."""
+    return {"rangemode": "tozero", **({"tick0": 0, "dtick": 1} if most <= 10 else {})}
+
+
 def time_unit(seconds: float) -> tuple[float, str]:
     """Seconds in the unit of an axis of this length, and its name."""
     return (1.0, "s") if seconds < 300 else (60.0, "min") if seconds < 3 * 3600 else (3600.0, "h")

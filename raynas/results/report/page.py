@@ -118,7 +118,7 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     hours = float(frame["seconds"].sum()) / 3600
     gpu_hours = float((frame["seconds"] * frame["gpu"].astype("float64").fillna(0.0)).sum()) / 3600
     found.append(("training", _hours(hours) + (f", {_hours(gpu_hours)} of a GPU" if gpu_hours else "")))
-    found.append(("driver", _hours(row["elapsed_s"] / 3600)))
+    found.append(("wall time", _hours(row["elapsed_s"] / 3600)))
     found.append(("ended", str(row["ended"] or "running, or killed")))
     return found
 

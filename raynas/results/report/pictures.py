@@ -9,7 +9,6 @@ from raynas.results.plots import PLOTS
 from raynas.tables import InputError
 
 ORDER = ("best_so_far", "curves", "rungs", "pareto", "parallel", "importances", "generations", "lineage", "timeline")
-FRONT = {"val_accuracy": "max", "params": "min"}  # worth a look, whatever was searched for
 
 
 class Picture(NamedTuple):
@@ -43,16 +42,11 @@ def pictures(results: Any) -> tuple[list[Picture], list[str]]:
     """Those that this experiment has something for, and why it lacks the others."""
     found, lacking = [], []
     for name in (name for name in ORDER if name in PLOTS):
-        metrics = FRONT if name == "pareto" and not _has_goals(results) and set(FRONT) <= set(results.trials) else None
         try:
-            found.append(_picture(results, name, PLOTS[name](results, metrics)))
+            found.append(_picture(results, name, PLOTS[name](results, None)))
         except InputError as error:
             lacking.append(f"{name.replace('_', ' ')}: {error}")
     return found, lacking
-
-
-def _has_goals(results: Any) -> bool:
-    return bool(results.experiment["spec"]["objective"].get("metrics"))
 
 
 def drawing(results: Any, number: int) -> str | None:
