@@ -129,6 +129,7 @@ def release(version: str) -> str:
 
 
 def _client(address: str, headers: dict[str, str]) -> Any:
+    from ray.exceptions import RayError
     from ray.job_submission import JobSubmissionClient
 
     logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(
@@ -137,5 +138,5 @@ def _client(address: str, headers: dict[str, str]) -> Any:
     try:
         with environment({"RAY_API_SERVER_ADDRESS": address}):  # else $RAY_ADDRESS goes before what was said
             return JobSubmissionClient(address, headers=headers)
-    except RuntimeError as error:
+    except (RuntimeError, OSError, RayError) as error:  # OSError: it went away in between
         raise InputError(f"cannot speak to the jobs of {address}: {error}") from error
