@@ -444,6 +444,7 @@ def test_the_tightest_budget_says_how_many_trials(budget, trials, bound_by):
     assert found.gpu_hours[0] <= budget.get("gpu_hours", float("inf"))
 
 
+@pytest.mark.slow  # the README shows it, and its test runs it
 def test_a_plan_on_ray(ray_here, tmp_path, monkeypatch):
     """Candidates are timed with the very resources; nothing is written; its numbers are what a search then takes."""
     import json

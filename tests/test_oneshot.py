@@ -372,6 +372,7 @@ def test_a_search_on_arrays_is_derived_with_them(tmp_path, ray_here):
     assert raynas.derive(results, data=arrays, **small, **given).trials["state"].tolist() == ["done"]
 
 
+@pytest.mark.slow  # the README shows it, and its test runs it
 def test_a_search_in_a_supernet_and_the_network_derived_from_it(tmp_path, ray_here):
     """Two searches, then the best one's cells trained alone and verified, through Ray."""
     given = {"home": tmp_path, "progress": False}

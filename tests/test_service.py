@@ -421,6 +421,7 @@ def test_what_is_too_large_for_a_log_is_said(tmp_path):
 # -- this machine ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # the README shows it, and its test runs it
 def test_a_search_in_a_process_of_this_machine(tmp_path):
     (tmp_path / "own.py").write_text(OWN)
     with raynas.cluster(None, home=tmp_path / "runs", working_dir=tmp_path) as here:

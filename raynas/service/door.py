@@ -129,6 +129,7 @@ def release(version: str) -> str:
 
 
 def _client(address: str, headers: dict[str, str]) -> Any:
+    from ray.exceptions import RayError
     from ray.job_submission import JobSubmissionClient
 
     said: dict[str, str | None] = {**headers} or {
@@ -139,6 +140,11 @@ def _client(address: str, headers: dict[str, str]) -> Any:
     )  # what is uploaded is said already
     try:
         with environment({"RAY_API_SERVER_ADDRESS": address}):  # else $RAY_ADDRESS goes before what was said
+<<<<<<< HEAD
             return JobSubmissionClient(address, headers=said)
     except RuntimeError as error:
+=======
+            return JobSubmissionClient(address, headers=headers)
+    except (RuntimeError, OSError, RayError) as error:  # OSError: it went away in between
+>>>>>>> service
         raise InputError(f"cannot speak to the jobs of {address}: {error}") from error
