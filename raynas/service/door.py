@@ -132,19 +132,12 @@ def _client(address: str, headers: dict[str, str]) -> Any:
     from ray.exceptions import RayError
     from ray.job_submission import JobSubmissionClient
 
-    said: dict[str, str | None] = {**headers} or {
-        "Authorization": None
-    }  # else Ray shows the token of a cluster that this process runs itself
-    logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(
-        logging.WARNING
-    )  # what is uploaded is said already
+    # without None Ray shows the token of a cluster that this process runs itself
+    said: dict[str, str | None] = {**headers} or {"Authorization": None}
+    # what is uploaded is said already
+    logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)
     try:
         with environment({"RAY_API_SERVER_ADDRESS": address}):  # else $RAY_ADDRESS goes before what was said
-<<<<<<< HEAD
             return JobSubmissionClient(address, headers=said)
-    except RuntimeError as error:
-=======
-            return JobSubmissionClient(address, headers=headers)
     except (RuntimeError, OSError, RayError) as error:  # OSError: it went away in between
->>>>>>> service
         raise InputError(f"cannot speak to the jobs of {address}: {error}") from error
