@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.nn.utils import parameters_to_vector
 
 import raynas
 from raynas.data import load
@@ -157,7 +158,7 @@ def test_the_controller_moves_along_the_published_gradient(kind, batches, monkey
     search = search_of(kind, aggregate=3, updates=1, baseline_decay=0.9, entropy_weight=0.1)
     with torch.no_grad():
         for parameter in search.controller.parameters():
-            parameter.mul_(10.0)  # far from uniform
+            parameter.mul_(3.0)  # far from uniform
     accuracies, parameters = [0.2, 0.9, 0.4], list(search.controller.parameters())
     choices, _ = search.draw(stream(0, 4, 0).random((3, search.controller.decisions)))
     log_probs, entropies = search.controller(choices)
@@ -169,15 +170,20 @@ def test_the_controller_moves_along_the_published_gradient(kind, batches, monkey
     if kind == "macro":
         loss = loss + 0.8 * search.controller.walk(choices).penalty.mean()
     slopes = torch.autograd.grad(loss, parameters)
-    before, given = torch.nn.utils.parameters_to_vector(parameters).detach(), iter(accuracies)
+    before, given = parameters_to_vector(parameters).detach(), iter(accuracies)
     monkeypatch.setattr(search, "_accuracy", lambda *_: torch.tensor(next(given)))
     metrics = search.train_controller(batches[1], torch.optim.SGD(parameters, lr=1.0), 0, 0, 0.5)
     assert metrics["baseline"] == pytest.approx(baseline, rel=1e-5)
     expected = torch.cat([slope.flatten() for slope in slopes])
+<<<<<<< HEAD
     assert torch.allclose(
         before - torch.nn.utils.parameters_to_vector(parameters), expected, rtol=1e-3, atol=1e-3
     )  # of single precision
     assert expected.norm() > 1e-2
+=======
+    moved = before - parameters_to_vector(parameters)
+    assert (moved - expected).norm() < 1e-3 * expected.norm()
+>>>>>>> audit5
 
 
 def test_gradients_of_a_supernet_are_really_clipped(batches):
@@ -209,7 +215,8 @@ def training(**oneshot):
     data = load("fashion_mnist_mini")
     few = [replace(part, images=part.images[:200], labels=part.labels[:200]) for part in (data.train, data.validation)]
     shared = SimpleNamespace(dataset=data, parts=few)
-    options = {"space": MICRO, "layers": 1, "channels": 4, "stem_stride": 2, "updates": 2, "aggregate": 3} | oneshot
+    options = {"space": MICRO, "layers": 1, "channels": 4, "stem_stride": 2, "updates": 2, "aggregate": 3}
+    options |= {"candidates": 3} | oneshot
     recipe = {"epochs": 4, "batch_size": 50, "optimizer": "sgd", "lr": 0.05, "cycles": 2}
     return EnasTraining(shared, recipe, options, save_every_s=0.0)  # type: ignore[arg-type]
 

@@ -21,6 +21,7 @@ from raynas.train.fit import METRICS, Progress, autocast, evaluate, fit, hits, l
 from raynas.train.latency import PASSES, WARM_UP, latency
 from raynas.train.recipe import SCHEDULES, Recipe, recipe_for
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 GENOME = {"architecture": "NC 8 3 swish;RC 8 3 swish;RC 16 3 swish;FL swish"}
 DROPOUT = {"model": "simple_cnn", "conv_layers": 2, "hidden": 16, "dropout": 0.5}
@@ -36,6 +37,13 @@ def data():
 def batches(data):
     few = replace(data.train, images=data.train.images[:1000], labels=data.train.labels[:1000])
     return tuple(Batches(part, data.mean, data.std, CPU) for part in (few, data.validation))
+
+
+@pytest.fixture(scope="module")
+def few_batches(data):
+    """For what does not have to learn anything."""
+    few = [replace(part, images=part.images[:300], labels=part.labels[:300]) for part in (data.train, data.validation)]
+    return tuple(Batches(part, data.mean, data.std, CPU) for part in few)
 
 
 def network(config=GENOME, seed=0):
@@ -66,20 +74,20 @@ def test_every_optimizer_and_precision_lowers_the_loss(batches, optimizer, preci
 
 @pytest.mark.parametrize("config", [GENOME, DROPOUT], ids=["genome", "dropout"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_a_resumed_training_is_bit_identical(batches, tmp_path, config, optimizer):
+def test_a_resumed_training_is_bit_identical(few_batches, tmp_path, config, optimizer):
     recipe = replace_recipe(optimizer=optimizer, augment="strong", precision="auto")
     whole = network(config)
-    expected = list(fit(whole, *batches, recipe, Progress(), seed=5))
+    expected = list(fit(whole, *few_batches, recipe, Progress(), seed=5))
 
     part, progress = network(config), Progress()
-    training = fit(part, *batches, recipe, progress, seed=5)
+    training = fit(part, *few_batches, recipe, progress, seed=5)
     next(training)
     save_checkpoint(tmp_path, part, progress)
     torch.rand(7)  # a resumed process has another history
     again = network(config, seed=99)
     resumed = load_checkpoint(tmp_path, again, make_optimizer(again, recipe))
     assert resumed.epoch == 1
-    rest = list(fit(again, *batches, recipe, resumed, seed=5))
+    rest = list(fit(again, *few_batches, recipe, resumed, seed=5))
 
     def timeless(reports):
         return [{name: value for name, value in report.items() if name != "images_per_s"} for report in reports]
@@ -89,23 +97,23 @@ def test_a_resumed_training_is_bit_identical(batches, tmp_path, config, optimize
         assert torch.equal(value, again.state_dict()[name]), name
 
 
-def test_seed_decides_order_augmentation_and_dropout(batches):
+def test_seed_decides_order_augmentation_and_dropout(few_batches):
     recipe = replace_recipe(epochs=1, augment="strong")
-    losses = [next(fit(network(DROPOUT), *batches, recipe, Progress(), seed))["train_loss"] for seed in (1, 1, 2)]
+    losses = [next(fit(network(DROPOUT), *few_batches, recipe, Progress(), seed))["train_loss"] for seed in (1, 1, 2)]
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_a_network_that_changes_with_its_training_is_told_how_far_it_is(batches):
+def test_a_network_that_changes_with_its_training_is_told_how_far_it_is(few_batches):
     made, told = network(), []
     made.at = told.append
-    list(fit(made, *batches, replace_recipe(epochs=2, batch_size=250), Progress(), seed=0))
+    list(fit(made, *few_batches, replace_recipe(epochs=2, batch_size=75), Progress(), seed=0))
     assert told == [step / 8 for step in range(8)]
 
 
-def test_an_auxiliary_head_learns_by_its_share_of_the_loss(batches):
+def test_an_auxiliary_head_learns_by_its_share_of_the_loss(few_batches):
     cells = {"normal": "0 0 1 4", "reduction": "0 0 1 4", "layers": 3, "channels": 4, "auxiliary": 0.4}
     made = network({"model": "enas_micro", **cells}).train()
-    images, labels = next(iter(batches[0].in_order(32)))
+    images, labels = next(iter(few_batches[0].in_order(32)))
     train_step(made, torch.optim.SGD(made.parameters(), lr=0.0), images, labels, SMALL)
     learnt = [(value.grad.clone(), value) for value in made.second_head.parameters()]
     alone = torch.autograd.grad(loss_of(made(images)[1], labels), [value for _, value in learnt])
@@ -113,11 +121,11 @@ def test_an_auxiliary_head_learns_by_its_share_of_the_loss(batches):
         assert torch.allclose(found, 0.4 * slope, atol=1e-6)
 
 
-def test_fit_leaves_the_global_generator_alone(batches):
+def test_fit_leaves_the_global_generator_alone(few_batches):
     torch.manual_seed(3)
     expected = torch.rand(3)
     torch.manual_seed(3)
-    next(fit(network_with_own_seed(), *batches, replace_recipe(epochs=1), Progress(), seed=0))
+    next(fit(network_with_own_seed(), *few_batches, replace_recipe(epochs=1), Progress(), seed=0))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -140,12 +148,12 @@ def network_with_own_seed():
         ("momentum", 0.0, 0.9),
     ],
 )
-def test_every_field_of_the_recipe_is_applied(batches, field, one, other):
+def test_every_field_of_the_recipe_is_applied(few_batches, field, one, other):
     base = {"optimizer": "sgd"} if field in ("momentum", "clip") else {}
     losses = []
     for value in (one, other):
         recipe = recipe_for({**SMALL.model_dump(), **base, "epochs": 2}, {field: value})
-        losses.append(list(fit(network(), *batches, recipe, Progress(), seed=0))[-1]["train_loss"])
+        losses.append(list(fit(network(), *few_batches, recipe, Progress(), seed=0))[-1]["train_loss"])
     assert losses[0] != losses[1]
 
 
@@ -164,10 +172,10 @@ def test_bfloat16_is_chosen_where_it_is_fast(monkeypatch, hardware):
             assert (model(torch.ones(1, 4, 5, 5)).dtype == torch.bfloat16) == expected
 
 
-def test_divergence_is_said(batches):
+def test_divergence_is_said(few_batches):
     recipe = replace_recipe(optimizer="sgd", lr=1e6, schedule="constant")
     with pytest.raises(Diverged, match="loss is"):
-        list(fit(network(), *batches, recipe, Progress(), seed=0))
+        list(fit(network(), *few_batches, recipe, Progress(), seed=0))
 
 
 @given(st.floats(0, 1, exclude_max=True))

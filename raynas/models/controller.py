@@ -59,9 +59,13 @@ class Walk:
         self.entropies.append(-(log_probs.exp() * log_probs.clamp(min=-1e30)).sum(dim=2))
         return chosen
 
+    def log_probs(self) -> Tensor:
+        """(B, D): of every decision, given those before."""
+        return torch.cat(self.picked, dim=1)
+
     def log_prob(self) -> Tensor:
         """(B,): the sum over decisions."""
-        return torch.cat(self.picked, dim=1).sum(dim=1)
+        return self.log_probs().sum(dim=1)
 
     def entropy(self) -> Tensor:
         """(B,): the sum over decisions."""

@@ -3,7 +3,8 @@ networks, and what they reach is its reward.
 
 The policy gradient is REINFORCE's (Williams, 1992) with a moving average as baseline and a bonus for entropy; `passes` over
 the `memory` latest trials keep to the clipped surrogate of PPO (Schulman et al., 2017, eq. 7), as the controllers of
-NASNet were trained (Zoph et al., 2018). Its ratios are to the policy as an update begins, not to the one that drew a trial:
+NASNet were trained (Zoph et al., 2018). A ratio is that of one decision: the 78 of a macro network together move by several
+nats in one step, and all would be clipped. Ratios are to the policy as an update begins, not to the one that drew a trial:
 what is remembered is learnt again. With passes = 1 and memory = batch it is REINFORCE itself, where no trial is late.
 """
 
@@ -96,9 +97,11 @@ class Enas:
         advantages = rewards[-self.memory :] - baseline
         before: Tensor | None = None
         for _ in range(self.passes):
-            log_probs, entropies = self.controller(choices)
+            walk = self.controller.walk(choices)
+            log_probs = walk.log_probs()
             before = log_probs.detach() if before is None else before
-            gain = surrogate(log_probs - before, advantages) + self.entropy * entropies / self.most
+            gain = surrogate(log_probs - before, advantages[:, None]).sum(dim=1)
+            gain = gain + self.entropy * walk.entropy() / self.most
             self.optimizer.zero_grad()
             (-gain.mean()).backward()
             torch.nn.utils.clip_grad_norm_(self.controller.parameters(), NORM)
@@ -118,7 +121,7 @@ def _controller(space: Space, counts: list[int], squash: Squash, hidden: int) ->
 
 
 def surrogate(log_ratios: Tensor, advantages: Tensor) -> Tensor:
-    """PPO's clipped gain of each row; where the policy has not moved, its gradient is advantage * d log pi."""
+    """PPO's clipped gain of each decision; where the policy has not moved, its gradient is advantage * d log pi."""
     ratios = log_ratios.clamp(max=math.log(RUNAWAY)).exp()
     return torch.minimum(ratios * advantages, ratios.clamp(1 - SURROGATE, 1 + SURROGATE) * advantages)
 
