@@ -1,7 +1,7 @@
 """Several Ray nodes on one machine, each with an address of its own and pretended GPUs, and what ran where."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -86,7 +86,7 @@ def received() -> dict[str, tuple[int, int]]:
     return found
 
 
-def busiest(rows: list[Mapping[str, Any]]) -> dict[str, int]:
+def busiest(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """The most trials at once on each node. A trial surely trained in the `seconds` before its end was written; the next
     one in its place begins after that."""
     moments: dict[str, list[tuple[float, int]]] = {}
@@ -101,7 +101,7 @@ def busiest(rows: list[Mapping[str, Any]]) -> dict[str, int]:
     return most
 
 
-def utilisation(rows: list[Mapping[str, Any]], slots: int) -> float:
+def utilisation(rows: Sequence[Mapping[str, Any]], slots: int) -> float:
     """Seconds of training over the seconds that the slots were there, from the first trial's first second to the last end."""
     first, last = min(row["ended"] - row["seconds"] for row in rows), max(row["ended"] for row in rows)
     return float(sum(row["seconds"] for row in rows) / (slots * (last - first)))
