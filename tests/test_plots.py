@@ -419,7 +419,7 @@ def test_each_drawing_has_its_own_file(home, tmp_path, monkeypatch):
     for arguments in ((), ("--trial", "3"), ("--trial", "0")):
         made = plot(home, "luck", "architecture", *arguments)
         assert made.exit_code == 0, made.output
-    names = ("luck-architecture.svg", "luck-architecture-0.svg", "luck-architecture-3.svg")
+    names = ("test-architecture.svg", "test-architecture-0.svg", "test-architecture-3.svg")
     assert {path.name for path in tmp_path.iterdir()} == set(names)
     assert "trial 0" in Path(names[1]).read_text()
     assert "trial 3" in Path(names[2]).read_text()
