@@ -322,7 +322,7 @@ def test_names_are_no_markup_in_the_card():
         ({"fitness": "metric", "metric": "params", "mode": "min"}, "the search did not choose by it", "by its number of parameters. Nothing"),
         ({"fitness": "pareto", "metrics": {"val_accuracy": "max", "flops": "min"}}, "the search chose by it and others",
          "by its accuracy on validation and `flops`, which"),
-        ({"fitness": "genome", "alpha": 0.3}, "the search chose by it and others", "and number of parameters, which"),
+        ({"fitness": "genome", "alpha": 0.3}, "the search chose by it and others", "by its accuracy on validation and number of parameters, which"),
     ],
     ids=lambda value: value["fitness"] if isinstance(value, dict) else "",
 )  # fmt: skip
