@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
+from raynas.results.database import Where
 from raynas.results.intervals import (
     Contrast,
     chances_of_best,
@@ -267,7 +267,7 @@ def collect(verification: Results) -> tuple[Network, ...]:
     return tuple(found)
 
 
-def latest(path: Path) -> Results | None:
+def latest(path: Where) -> Results | None:
     """The latest verification of the search in a store."""
     store = Store.open(path)
     try:
