@@ -15,6 +15,7 @@ from ray import tune
 from sqlalchemy import insert
 
 from raynas.bench.row import Row, print_rows
+from raynas.results.database import Where
 from raynas.results.results import Results
 from raynas.results.schema import reports, trials
 from raynas.results.store import Store
@@ -66,7 +67,7 @@ def _grid_frames(path: str) -> tuple[float, float, int]:
     return 1000 * took, 1000 * alone, len(last)
 
 
-def _store_frames(path: Any) -> tuple[float, int]:
+def _store_frames(path: Where) -> tuple[float, int]:
     """Milliseconds from the store to the same frames, and the number of trials."""
     began = time.perf_counter()
     results = Results(path)

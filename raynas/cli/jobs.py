@@ -46,7 +46,7 @@ def submit(
     trials: Annotated[int | None, typer.Option(help="How many trials.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
     cpu: Annotated[float | None, typer.Option(help="CPUs of a trial.")] = None,
-    gpu: Annotated[str | None, typer.Option(help="GPUs of a trial, e.g. 0.25.")] = None,
+    gpu: Annotated[str | None, typer.Option(help="GPUs of a trial, e.g. 0.25; auto: measured.")] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of everything.")] = None,
     name: Annotated[str | None, typer.Option(help="The experiment's name [made, and printed].")] = None,
     config: Annotated[Path | None, typer.Option(help="An experiment as a YAML file.")] = None,
