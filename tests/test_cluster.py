@@ -287,7 +287,7 @@ def test_one_ray_everywhere():
     from packaging.specifiers import SpecifierSet
 
     version = pinned()
-    (allowed,) = re.findall(r'"ray\[tune\]([^"]+)"', (ROOT / "pyproject.toml").read_text())
+    (allowed,) = re.findall(r'"ray\[train,tune\]([^"]+)"', (ROOT / "pyproject.toml").read_text())
     assert version in SpecifierSet(allowed)
     assert f"ARG RAY_VERSION={version}\n" in (CLUSTER / "Dockerfile").read_text()
     for name in MANIFESTS:
