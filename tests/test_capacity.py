@@ -1,6 +1,7 @@
 """Shares of a GPU, nodes and slots, forecasts, and a budget of GPU hours that is kept: without a GPU."""
 
 import heapq
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from raynas.data import load
 from raynas.results.results import Results
 from raynas.results.store import Store
 from raynas.rng import stream
+from raynas.run.cluster import check_ends
 from raynas.run.experiment import Budget, Experiment
 from raynas.run.final import train
 from raynas.run.forecast import forecast, kept_share, sum_up
@@ -276,6 +278,30 @@ def test_the_largest_candidates_are_measured():
     assert all(plan.cost(config)["params"] <= 4000 for config in found)
     some = [estimated_memory(plan.space.sample(stream(0, 3, number)), plan.dataset, {}) for number in range(10)]
     assert sizes[0] >= sorted(some)[5]
+
+
+@pytest.mark.parametrize(
+    ("budget", "gpu", "ends"),
+    [
+        ({"gpu_hours": 1, "trials": None}, 0.0, False),
+        ({"gpu_hours": 1, "trials": None}, 0.25, True),
+        ({"gpu_hours": 1, "trials": 3}, 0.0, True),
+        ({"gpu_hours": 1, "trials": None, "wall_time_s": 9}, 0.0, True),
+    ],
+)
+def test_a_budget_ends_or_is_refused(budget, gpu, ends):
+    with nullcontext() if ends else pytest.raises(InputError, match="never ends"):
+        check_ends(check(Budget, budget, "budget"), gpu)
+
+
+def test_resuming_without_a_gpu_does_not_run_for_ever(ray_here, tmp_path):
+    import trainings
+
+    given = {"objective": "score", "search": "random", "home": tmp_path, "progress": False, "name": "mine"}
+    raynas.search({"x": tune.uniform(0, 1)}, trainings.once, trials=1, **given)
+    changed = ["budget.trials=null", "budget.gpu_hours=1", "resources.gpu=0"]
+    with pytest.raises(InputError, match="never ends"):
+        raynas.resume("mine", trainings.once, overrides=changed, home=tmp_path, progress=False)
 
 
 def test_without_a_gpu_auto_is_none():

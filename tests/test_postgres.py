@@ -142,6 +142,17 @@ def test_experiments_of_one_database_do_not_see_each_other(url, tmp_path):
     two.close()
 
 
+def test_a_verification_is_opened_by_its_name(url, tmp_path):
+    store = Store.create(at(url, "one", tmp_path), {**ROW, "name": "one"})
+    store.add("verify-1", ROW)
+    store.close()
+    found = open_results("one/verify-1", tmp_path, url)
+    assert (found.name, found.row, found.folder) == ("one/verify-1", "verify-1", tmp_path / "one" / "verify-1")
+    for other in ("one/verify-2", "two/verify-1", "one/x"):
+        with pytest.raises(InputError, match="holds no 'verify-2'|there is no experiment"):
+            open_results(other, tmp_path, url)
+
+
 def test_one_driver_an_experiment_and_any_number_of_readers(url, tmp_path):
     where = at(url, "one", tmp_path)
     driver = Store.create(where, {**ROW, "name": "one"})

@@ -31,6 +31,7 @@ from raynas.service import door, packing, parcel
 from raynas.service.cluster import Cluster
 from raynas.service.fetch import install
 from raynas.service.future import Future, JobFailed
+from raynas.service.jobs import Job
 from raynas.service.order import CONFIG, order, spec_asked
 from raynas.settings import parse_yaml
 from raynas.space import read as read_space
@@ -408,6 +409,58 @@ def test_another_experiment_is_not_overwritten(tmp_path):
     with pytest.raises(InputError, match="is another experiment"):
         install("\n".join(parcel.wrap(tmp_path / "a" / "mine")), tmp_path / "b" / "mine")
     assert len(Results(tmp_path / "b" / "mine" / "store.db").trials) == 1
+
+
+def test_a_fetch_loses_nothing_that_was_made_here(tmp_path):
+    store = written(tmp_path / "there" / "mine")
+    store.close()
+    lines = "\n".join(parcel.wrap(tmp_path / "there" / "mine"))
+    here = tmp_path / "here" / "mine"
+    install(lines, here)
+    store = Store.open(here / "store.db", writable=True)
+    store.add("verify-1", {"spec": {}, "seed": 0, "data": None, "fingerprints": None})
+    store.ask(Trial(3, {"x": 0.3}, "id3", state="running"), 9, {"cpu": 1.0})
+    store.close()
+    with pytest.raises(InputError, match=r"made here \(trial 3, verify-1\)"):
+        install(lines, here)
+    assert Results(here / "store.db").verification is not None
+    assert os.listdir(here.parent) == ["mine"]
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/escaped", "", "a/b"])
+def test_a_job_cannot_name_a_folder_elsewhere(name, tmp_path, monkeypatch):
+    there = object.__new__(Cluster)
+    job = Job("id", name, "done", "", None, None, "0.1.0", str(tmp_path), "postgresql://me@nowhere/all")
+    monkeypatch.setattr(there, "_find", lambda given: job)
+    there.to, there.store = tmp_path / "here", None
+    with pytest.raises(InputError, match="an experiment's name is letters"):
+        there.fetch("id")
+
+
+def test_a_password_is_not_in_the_command_of_a_process_here(tmp_path, monkeypatch):
+    started = {}
+
+    class Started:
+        pid = 1
+
+        def __init__(self, command, env, stdout, **_):
+            started.update(command=command, env=env)
+            stdout.write(b"what it said")
+
+        def wait(self):
+            return 1
+
+        def poll(self):
+            return 1
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    url = "postgresql://me:hunter2@db/all"
+    with raynas.cluster(None, home=tmp_path, store=url) as here:
+        future = here.submit(SPACE, "own:train", trials=1, objective="score")
+    assert not [part for part in started["command"] if "hunter2" in part]
+    assert started["env"]["RAYNAS_STORE"] == url
+    with pytest.raises(JobFailed, match="what it said"):  # also after the block, whose folder is gone
+        future.result()
 
 
 def test_what_is_too_large_for_a_log_is_said(tmp_path):

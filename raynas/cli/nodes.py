@@ -7,12 +7,13 @@ from raynas.data import load
 from raynas.run.checkup import ask_nodes, findings
 from raynas.run.cluster import QUIET, connected, environment
 from raynas.run.folders import home as home_of
+from raynas.train.memory import data_bytes
 
 
 def examine_nodes(address: str | None, home: Path | None, data: str | None, data_dir: Path | None) -> int:
     """Print what is found on each node; 0 when everything is well, 1 otherwise."""
     place = home_of(home).resolve()
-    wanted = None if data is None else (data, _shared_bytes(data, data_dir))
+    wanted = None if data is None else (data, data_bytes(load(data, data_dir=data_dir)))
     with environment(QUIET), connected(address):
         nodes = ask_nodes(place)
     healthy, made = True, table("node", "what", "finding")
@@ -26,9 +27,3 @@ def examine_nodes(address: str | None, home: Path | None, data: str | None, data
     console.print(made)
     console.print(f"{len(nodes)} nodes, all well" if healthy else "[red]not well: see the lines with ![/red]")
     return 0 if healthy else 1
-
-
-def _shared_bytes(name: str, data_dir: Path | None) -> int:
-    """What a search puts into the object store: train and validation."""
-    data = load(name, data_dir=data_dir)
-    return sum(part.images.nbytes + part.labels.nbytes for part in (data.train, data.validation))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from raynas.run.address import join
-from raynas.run.experiment import AUTO, Experiment, Resources
+from raynas.run.experiment import AUTO, Budget, Experiment, Resources
 from raynas.run.nodes import Node, largest, nodes, slots
 from raynas.run.sharing import SHARES
 from raynas.tables import InputError
@@ -92,8 +92,12 @@ def connected(address: str | None, **given: Any) -> Iterator[None]:
 def check_grant(experiment: Experiment) -> None:
     """Refuse what the connected Ray cannot give, and a budget that would never end."""
     resources, _ = grant(experiment.resources)
-    budget = experiment.budget
-    if budget.gpu_hours is not None and not resources["gpu"] and budget.trials is None and budget.wall_time_s is None:
+    check_ends(experiment.budget, resources["gpu"])
+
+
+def check_ends(budget: Budget, gpu: float) -> None:
+    """Refuse a budget that would never end where each trial holds `gpu` GPUs."""
+    if budget.gpu_hours is not None and not gpu and budget.trials is None and budget.wall_time_s is None:
         raise InputError(
             "budget.gpu_hours alone never ends where trials use no GPU; add budget.trials or budget.wall_time_s"
         )

@@ -14,7 +14,7 @@ from raynas.data.tabular import PREFIX, find_table
 from raynas.results import Store
 from raynas.results.database import InDatabase, Where
 from raynas.results.results import Results
-from raynas.run.cluster import QUIET, carry, chatter_to, connected, environment, grant
+from raynas.run.cluster import QUIET, carry, chatter_to, check_ends, connected, environment, grant
 from raynas.run.experiment import AUTO
 from raynas.run.folders import STORE, locked
 from raynas.run.ledger import INTERRUPTED, Ledger
@@ -79,7 +79,8 @@ def drive(
         stack.enter_context(connected(address))
         place.mkdir(exist_ok=True)
         stack.enter_context(chatter_to(place / "ray.log"))
-        resources, _ = _granted(plan, progress)
+        resources = _granted(plan, progress)
+        check_ends(plan.experiment.budget, resources["gpu"])
         store = Store.open(where, writable=True, row=row)
         stack.callback(store.close)
         store.update_experiment(ended=None, **({} if spec is None else {"spec": spec}))
@@ -139,16 +140,16 @@ def drive(
     return Results(where, row)
 
 
-def _granted(plan: Plan, progress: bool) -> tuple[dict[str, float], int]:
-    """What a trial gets, its share of a GPU measured where it is asked for, and the trials at once."""
+def _granted(plan: Plan, progress: bool) -> dict[str, float]:
+    """What a trial gets, its share of a GPU measured where it is asked for."""
     wanted = plan.experiment.resources
     if wanted.gpu != AUTO:
-        return grant(wanted)
+        return grant(wanted)[0]
     sharing = plan.sharing or measured_share(plan)
     if progress:
         print(sharing, flush=True)
-    resources, slots = grant(wanted.model_copy(update={"gpu": sharing.gpu}))
-    return {**resources, **sharing.row()}, slots
+    resources, _ = grant(wanted.model_copy(update={"gpu": sharing.gpu}))
+    return {**resources, **sharing.row()}
 
 
 def tune_all(plan: Plan, ledger: Ledger, scheduler: Any, view: View, watch: Watch) -> None:

@@ -65,6 +65,11 @@ def open_results(name: str | Path, home_dir: str | Path | None = None, store: st
 
 def _open_in(url: Any, name: str, home_dir: Path) -> Results:
     known = names_in(url)
+    search, _, row = name.rpartition("/")
+    if search in known and re.fullmatch(r"verify-\d+", row):
+        results = Results(InDatabase(url, search, home_dir / search), row)
+        results.experiment  # noqa: B018
+        return results
     if name not in known:
         there = f" Known: {', '.join(known)}" if known else ""
         raise InputError(f"there is no experiment '{name}' in '{shown(url)}'.{nearest(name, known)}{there}")

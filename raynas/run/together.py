@@ -120,7 +120,7 @@ def _follow(plan: Plan, ledger: Ledger, trial: Trial, view: View, fit: _Fit, inb
         for report in ray.get(inbox.take.remote()):
             _hear(plan, ledger, trial, report)
         view.refresh()
-        if ledger.must_stop and not told:
+        if (ledger.must_stop or trial.ended) and not told:  # ended: it diverged
             told = True
             inbox.let_go.remote()
         fit.join(LOOK_S)

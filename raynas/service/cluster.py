@@ -9,7 +9,7 @@ from typing import Any
 import raynas
 from raynas.results.database import InDatabase, database
 from raynas.results.results import Results
-from raynas.run.folders import STORE
+from raynas.run.folders import STORE, check_name
 from raynas.run.folders import home as home_of
 from raynas.service.door import knock
 from raynas.service.fetch import install, sent
@@ -124,6 +124,7 @@ class Cluster:
         """The results of a job, also while it runs: read where they are, in the database or on a disk that is shared, or
         fetched to the folder `to`/NAME by a small job that prints them."""
         job = self._find(given)
+        check_name(job.name)  # whoever may submit wrote it, and it becomes a folder's name here
         target = home_of(to or self.to) / job.name
         if job.store:
             return Results(InDatabase(database(self.store or job.store), job.name, target))

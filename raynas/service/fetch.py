@@ -49,9 +49,23 @@ def install(text: str, target: Path) -> Results:
         if target.exists() and not (there.is_file() and _created(new / STORE) == _created(there)):
             raise InputError(f"'{target}' is there already and is another experiment; fetch to another folder: --to")
         if target.exists():
+            if lost := _holds(there) - _holds(new / STORE):
+                named = ", ".join(sorted(lost))
+                raise InputError(
+                    f"'{target}' holds what was made here ({named}) and would be lost; fetch to another folder: --to"
+                )
             target.rename(Path(folder) / "old")
         new.rename(target)
     return Results(target / STORE)
+
+
+def _holds(path: Path) -> set[str]:
+    """Verifications and trials of a store."""
+    store = Store.open(path)
+    try:
+        return {*store.others(), *(f"trial {number}" for number in range(sum(store.counts().values())))}
+    finally:
+        store.close()
 
 
 def _created(path: Path) -> Any:

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,23 @@ from raynas.service.order import CONFIG, order, spec_asked
 class Process:
     """A search in a process of its own, that ends by SIGTERM as a cluster's job does."""
 
-    def __init__(self, name: str, arguments: list[str], folder: Path, working_dir: Path, read: Callable[[], Results]):
+    def __init__(
+        self,
+        name: str,
+        arguments: list[str],
+        folder: Path,
+        working_dir: Path,
+        read: Callable[[], Results],
+        variables: Mapping[str, str],
+    ):
         self.name, self.read, self.path, self.stopped = name, read, folder / "log", False
+        self.last: str | None = None  # the whole log, when its file is about to go
         paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
         with open(self.path, "wb") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "raynas", *arguments],
                 cwd=working_dir,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)},
+                env={**os.environ, **variables, "PYTHONPATH": os.pathsep.join(path for path in paths if path)},
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -39,6 +49,14 @@ class Process:
         return "stopped" if self.stopped and code else "done" if code == 0 else "failed"
 
     def log(self) -> str:
+        return self.last if self.last is not None else self._read_log()
+
+    def end(self) -> None:
+        """Wait for its end; the log is kept in memory from then on."""
+        self.process.wait()
+        self.last = self._read_log()
+
+    def _read_log(self) -> str:
         return self.path.read_text(encoding="utf-8", errors="replace")
 
     def stop(self) -> None:
@@ -89,10 +107,13 @@ class Local:
         (folder / CONFIG).write_text(made.config, encoding="utf-8")
         process = Process(
             made.name,
-            made.arguments(str(folder / CONFIG), None),
+            replace(made, store=None).arguments(
+                str(folder / CONFIG), None
+            ),  # every user can list commands: no password there
             folder,
             self.working_dir,
             lambda: open_results(made.name, here, self.store),
+            {} if made.store is None else {"RAYNAS_STORE": made.store},
         )
         self._running.append(process)
         self.futures.append(Future(made.name, f"local-{process.process.pid}", process, every_s=0.2))
@@ -109,5 +130,5 @@ class Local:
         for process in self._running:
             if kind is not None and process.state() == "running":
                 process.stop()
-            process.process.wait()
+            process.end()
         self._folder.cleanup()
