@@ -258,6 +258,7 @@ def test_a_search_is_the_same_in_either_store(url, tmp_path, ray_here, monkeypat
     more = raynas.resume("mine", trials=6, home=tmp_path / "c", progress=False)  # from another home
     assert list(more.trials["state"]) == ["done"] * 6
     pd.testing.assert_frame_equal(more.trials.loc[:3, columns], far.trials[columns])
+    assert raynas.reproduce("mine", 0, home=tmp_path / "e").identical
     assert experiments(tmp_path / "b") == ["mine"]
     other = raynas.search(SPACE, "trainings:once", trials=1, home=tmp_path / "c", **ASKED)
     again = raynas.search(SPACE, "trainings:once", trials=1, home=tmp_path / "d", **ASKED)

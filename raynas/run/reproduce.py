@@ -116,6 +116,7 @@ def reproduce(
         stack.enter_context(environment(QUIET))
         stack.enter_context(connected(address))
         resources, less = resources_there(row["resources"])
+        results.folder.mkdir(parents=True, exist_ok=True)  # a database knows experiments that began in another home
         _clear(results.folder)
         scratch = Path(
             tempfile.mkdtemp(prefix=SCRATCH, dir=results.folder)
