@@ -20,7 +20,7 @@ SLOTS = 4  # of a quarter of a GPU on a node
 
 def sleeping(config: dict[str, Any]) -> Iterator[dict[str, float]]:
     """A trial that takes its time and no processor."""
-    time.sleep(config["seconds"])
+    time.sleep(config["sleep_s"])
     yield {"score": config["x"]}
 
 
@@ -36,7 +36,7 @@ def _search(folder: str, name: str, trials: int, **given: Any) -> list[dict[str,
 def _sleepers(folder: str, name: str, trials: int, seconds: float) -> list[dict[str, Any]]:
     from ray import tune
 
-    space = {"x": tune.uniform(0.0, 1.0), "seconds": seconds}
+    space = {"x": tune.uniform(0.0, 1.0), "sleep_s": seconds}
     return _search(folder, name, trials, space=space, trainable=sleeping, objective="score")
 
 
