@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from raynas.bench.machines import busiest, utilisation
+from raynas.run.experiment import Resources
+from raynas.run.watch import Watch
+from raynas.tables import InputError
 
 HERE = Path(__file__).parent
 SLOTS = 4  # of a quarter of a GPU
@@ -67,6 +70,30 @@ def test_busiest_and_utilisation():
     assert busiest(rows) == {"a": 2, "b": 1}  # one that begins when another ends takes its place
     assert utilisation(rows, 4) == pytest.approx(20 / 32)
     assert busiest([row("a", 0, 4), row("a", 3.9, 8)]) == {"a": 2}
+
+
+def test_watch_looks_again(monkeypatch):
+    now, room, names = [0.0], [2], ["a"]
+
+    def granted(resources):
+        assert resources.gpu == 0.25
+        if not room[0]:
+            raise InputError("no node can run one")
+        return {}, room[0]
+
+    def node(name, alive=True):
+        return {"NodeManagerHostname": name, "Alive": alive}
+
+    monkeypatch.setattr("raynas.run.watch.grant", granted)
+    monkeypatch.setattr("ray.nodes", lambda: [*map(node, names), node("b", alive=False)])
+    watch = Watch(Resources(gpu=0.25), clock=lambda: now[0])
+    assert (watch.slots(), watch.name("a", "10.0.0.1"), watch.name("b", "10.0.0.2")) == (2, "a", "b")
+    room[0], names[:] = 5, ["a", "a", "b"]
+    assert watch.slots() == 2  # within the same second
+    now[0] = 1.0
+    assert (watch.slots(), watch.name("a", "10.0.0.1"), watch.name("b", "10.0.0.2")) == (5, "a/10.0.0.1", "b")
+    room[0], now[0] = 0, 2.0
+    assert watch.slots() == 1  # one waits for a node to come
 
 
 @pytest.mark.slow
