@@ -177,6 +177,12 @@ def test_a_password_is_not_shown_to_who_sees_the_jobs(url):
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_password_of_a_tracker_does_not_travel():
+    with pytest.raises(InputError, match=r"mlflow:https://me:\*\*\*@host/x.*MLFLOW_TRACKING_PASSWORD") as caught:
+        order({"space": SPACE_SPEC, "data": "mnist", "track": ["mlflow:https://me:hunter2@host/x"]})
+    assert "hunter2" not in str(caught.value)
+
+
 # -- the door ----------------------------------------------------------------------------------------------------------
 
 
@@ -437,6 +443,18 @@ def test_a_job_cannot_name_a_folder_elsewhere(name, tmp_path, monkeypatch):
         there.fetch("id")
 
 
+def test_a_job_cannot_name_a_database_that_is_asked_with_ones_password(tmp_path, monkeypatch):
+    there = object.__new__(Cluster)
+    job = Job("id", "mine", "done", "", None, None, "0.1.0", str(tmp_path), "postgresql://me:hunter2@elsewhere/all")
+    monkeypatch.setattr(there, "_find", lambda given: job)
+    monkeypatch.delenv("RAYNAS_STORE", raising=False)
+    there.to, there.store = tmp_path / "here", None
+    with pytest.raises(InputError, match="are in 'postgresql://me@elsewhere/all', says the job"):
+        there.fetch("id")
+    there.store = "postgresql://me@127.0.0.1:1/own"
+    assert there.fetch("id").path.url.host == "127.0.0.1"  # connects when it is read
+
+
 def test_a_password_is_not_in_the_command_of_a_process_here(tmp_path, monkeypatch):
     started = {}
 
@@ -472,6 +490,34 @@ def test_what_is_too_large_for_a_log_is_said(tmp_path):
 
 
 # -- this machine ------------------------------------------------------------------------------------------------------
+
+
+def test_a_search_in_this_very_process(tmp_path, ray_here):
+    """It may be of a closure, which cannot travel; it fails as a job does, and bad input is said at the door."""
+
+    def training(config):
+        if broken:
+            raise KeyError("no such thing")
+        yield {"score": config["x"]}
+
+    broken = False
+    asked = {"objective": "score", "search": "random", "trials": 2}
+    with raynas.cluster(in_process=True, home=tmp_path) as here:
+        good = here.submit(SPACE, training, name="good", **asked)
+        assert good.done()
+        assert not good.cancel()
+        assert list(good.result().trials["state"]) == ["done", "done"]
+        assert "trial 1 done" in good.logs()
+        with pytest.raises(InputError, match="serch"):
+            here.submit(SPACE, training, serch="random")
+        broken = True
+        bad = here.submit(SPACE, training, **{**asked, "trials": 20})
+        with pytest.raises(JobFailed, match="no such thing"):
+            bad.result()
+        assert "failed" in set(bad.results().trials["state"])
+        assert [future.state for future in here.jobs()] == ["done", "failed"]
+    with pytest.raises(InputError, match="not both"):
+        raynas.cluster("http://127.0.0.1:8265", in_process=True)
 
 
 @pytest.mark.slow  # the README shows it, and its test runs it

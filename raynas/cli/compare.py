@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from raynas.cli.door import Home, errors_at_the_door
+from raynas.cli.door import Home, StoreUrl, errors_at_the_door
 from raynas.tables import InputError
 
 
@@ -15,9 +15,10 @@ def compare(
     format: Annotated[str, typer.Option(help="table, csv, json or parquet: of --output.")] = "csv",
     output: Annotated[Path | None, typer.Option(help="Write the best so far, one row a trial, to this file.")] = None,
     home: Home = None,
+    store: StoreUrl = None,
 ) -> None:
     """The best so far of several experiments, and whether one kind of search was better than another."""
-    with errors_at_the_door():
+    with errors_at_the_door(store):
         from raynas.cli.show import FORMATS, print_comparison, print_ranks, write_frame
         from raynas.results.compare import group
         from raynas.run.folders import open_results

@@ -1,5 +1,6 @@
 """What the commands share: their options, and one clear error for bad input."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ import typer
 
 from raynas.tables import InputError
 
+STORE = "RAYNAS_STORE"
 Home = Annotated[Path | None, typer.Option("--home", help="Where experiments live [$RAYNAS_HOME or ./runs].")]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Where datasets lie [$RAYNAS_DATA or the user's cache].")
@@ -44,10 +46,12 @@ def modes(text: str | None) -> dict[str, str] | None:
 
 
 @contextmanager
-def errors_at_the_door() -> Iterator[None]:
-    """Bad input ends with one message and exit code 2, a broken trainable with its traceback and 1."""
+def errors_at_the_door(store: str | None = None) -> Iterator[None]:
+    """Bad input ends with one message and exit code 2, a broken trainable with its traceback and 1. `--store` says what
+    $RAYNAS_STORE says, for this command."""
     try:
-        yield
+        with _kept_in(store):
+            yield
     except InputError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(2) from None
@@ -65,6 +69,20 @@ def errors_at_the_door() -> Iterator[None]:
             raise
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def _kept_in(store: str | None) -> Iterator[None]:
+    before = os.environ.get(STORE)
+    if store is not None:
+        os.environ[STORE] = store
+    try:
+        yield
+    finally:
+        if store is not None and before is None:
+            del os.environ[STORE]
+        elif before is not None:
+            os.environ[STORE] = before
 
 
 def spec_typed(

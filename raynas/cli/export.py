@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from raynas.cli.door import DataDir, Home, errors_at_the_door
+from raynas.cli.door import DataDir, Home, StoreUrl, errors_at_the_door
 
 
 def export(
@@ -21,10 +21,11 @@ def export(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a folder that an export made.")] = False,
     home: Home = None,
+    store: StoreUrl = None,
     data_dir: DataDir = None,
 ) -> None:
     """Write the best network as safetensors, a torch program, ONNX and plain Python, with a model card."""
-    with errors_at_the_door():
+    with errors_at_the_door(store):
         from raynas.cli.show import print_export
         from raynas.exports.folder import export as write
 
@@ -40,10 +41,11 @@ def predict(
         bool, typer.Option("--own-code", help="Import the function that the folder says builds its network.")
     ] = False,
     home: Home = None,
+    store: StoreUrl = None,
     data_dir: DataDir = None,
 ) -> None:
     """What an exported network (or the best of an experiment) sees in images."""
-    with errors_at_the_door():
+    with errors_at_the_door(store):
         from raynas.cli.show import FORMATS, write_frame
         from raynas.exports.predict import predict as look
         from raynas.tables import look_up

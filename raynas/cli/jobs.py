@@ -160,9 +160,16 @@ def stop(job: JobName, address: At, no_token: Open = False, any_version: AnyVers
             typer.echo(f"{future.id} is over already: {future.state}")
 
 
-def fetch(job: JobName, address: At, to: To = None, no_token: Open = False, any_version: AnyVersion = False) -> None:
+def fetch(
+    job: JobName,
+    address: At,
+    to: To = None,
+    store: StoreUrl = None,
+    no_token: Open = False,
+    any_version: AnyVersion = False,
+) -> None:
     """The results of a job, also while it runs: read in place, or fetched to this machine."""
-    with errors_at_the_door():
+    with errors_at_the_door(store):
         from raynas.cli.show import print_best, print_summary
 
         results = _cluster(address, no_token, any_version).fetch(job, to)

@@ -104,9 +104,10 @@ def derive(
     home: Home = None,
     data_dir: DataDir = None,
     address: Address = None,
+    store: StoreUrl = None,
 ) -> None:
     """Train the architecture that a supernet search found, alone and from scratch."""
-    with errors_at_the_door():
+    with errors_at_the_door(store):
         from raynas.run.derive import derive as train
         from raynas.settings import override, read_yaml
 
@@ -164,28 +165,26 @@ def status(
     store: StoreUrl = None,
 ) -> None:
     """Which experiments there are and how far they are."""
-    with errors_at_the_door():
+    with errors_at_the_door(store):
         from raynas.cli.show import print_status
         from raynas.run.folders import experiments, open_results
         from raynas.run.folders import home as home_of
 
-        names = [name] if name else experiments(home, store)
+        names = [name] if name else experiments(home)
         if not names:
             typer.echo(
                 f"no experiments in '{home_of(home)}' yet; start one: raynas search genome_cnn --data fashion_mnist_mini"
             )
         else:
-            print_status(
-                [open_results(name, home, store)] if name else [_results_or_why(item, home, store) for item in names]
-            )
+            print_status([open_results(name, home)] if name else [_results_or_why(item, home) for item in names])
 
 
-def _results_or_why(name: str, home: Path | None, store: str | None) -> Any:
+def _results_or_why(name: str, home: Path | None) -> Any:
     """An experiment's results; the error where its store cannot be read, so that the others still show."""
     from raynas.run.folders import open_results
 
     try:
-        return open_results(name, home, store)
+        return open_results(name, home)
     except InputError as error:
         return error
 
@@ -207,7 +206,7 @@ def results(
     store: StoreUrl = None,
 ) -> None:
     """One table of everything that was tried."""
-    with errors_at_the_door():
+    with errors_at_the_door(store):
         from raynas.cli.show import FORMATS, VIEWS, write_frame
         from raynas.run.folders import open_results
         from raynas.tables import look_up
@@ -215,7 +214,7 @@ def results(
         writer, looked = look_up("format", format, FORMATS), look_up("view", view, VIEWS)
         if where is not None and view != "trials":
             raise InputError(f"--where goes with the view trials, got '{view}'")
-        found = open_results(name, home, store)
+        found = open_results(name, home)
         if columns:
             frame = found.columns("trials" if view in ("lineage", "pareto") else view)
         else:
@@ -248,11 +247,11 @@ def best(
     store: StoreUrl = None,
 ) -> None:
     """The best trials, their configs whole, and the rule by which they are the best."""
-    with errors_at_the_door():
+    with errors_at_the_door(store):
         from raynas.cli.show import print_winners
         from raynas.run.folders import open_results
 
-        print_winners(open_results(name, home, store), k)
+        print_winners(open_results(name, home), k)
 
 
 @app.command()

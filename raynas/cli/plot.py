@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raynas.cli.door import Home, Metrics, errors_at_the_door, modes
+from raynas.cli.door import Home, Metrics, StoreUrl, errors_at_the_door, modes
 from raynas.tables import InputError, unknown
 
 ARCHITECTURE, ALL, COMPARE = "architecture", "all", "compare"
@@ -36,9 +36,10 @@ def plot(
     ] = None,
     metrics: Metrics = None,
     home: Home = None,
+    store: StoreUrl = None,
 ) -> None:
     """A picture as one file that needs nothing else."""
-    with errors_at_the_door():
+    with errors_at_the_door(store):
         from raynas.results.plots import PLOTS
         from raynas.results.plots.files import format_of
         from raynas.run.folders import open_results

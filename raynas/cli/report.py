@@ -5,16 +5,17 @@ from typing import Annotated
 
 import typer
 
-from raynas.cli.door import Home, errors_at_the_door
+from raynas.cli.door import Home, StoreUrl, errors_at_the_door
 
 
 def report(
     name: Annotated[str, typer.Argument(help="The experiment.")],
     output: Annotated[Path | None, typer.Option(help="The HTML file [NAME-report.html].")] = None,
     home: Home = None,
+    store: StoreUrl = None,
 ) -> None:
     """One HTML file that needs nothing else: verdict, best networks, pictures, all trials, provenance."""
-    with errors_at_the_door():
+    with errors_at_the_door(store):
         from raynas.results.report import write_report
         from raynas.run.folders import open_results
 

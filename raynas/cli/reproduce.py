@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raynas.cli.door import Address, DataDir, Home, errors_at_the_door
+from raynas.cli.door import Address, DataDir, Home, StoreUrl, errors_at_the_door
 
 
 def reproduce(
@@ -14,11 +14,12 @@ def reproduce(
         float | None, typer.Option(min=0, help="By how much numbers may differ where they are not identical [0.02].")
     ] = None,
     home: Home = None,
+    store: StoreUrl = None,
     data_dir: DataDir = None,
     address: Address = None,
 ) -> None:
     """Train a trial again from its record and compare the curves; exit code 1 where they differ."""
-    with errors_at_the_door():
+    with errors_at_the_door(store):
         from raynas.run.reproduce import TOLERANCE
         from raynas.run.reproduce import reproduce as again
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raynas.cli.door import Home, Overrides, errors_at_the_door
+from raynas.cli.door import Home, Overrides, StoreUrl, errors_at_the_door
 
 
 def simulate(
@@ -24,9 +24,10 @@ def simulate(
     epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="How often, with seeds 0, 1, …")] = 20,
     home: Home = None,
+    store: StoreUrl = None,
 ) -> None:
     """Would another searcher have done better? Searches on recorded trials, in simulated time."""
-    with errors_at_the_door():
+    with errors_at_the_door(store):
         from raynas.cli.show import print_outcomes
         from raynas.run.folders import open_results
         from raynas.run.simulate import outcome, plan_simulation

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raynas.cli.door import Address, DataDir, Home, Overrides, errors_at_the_door
+from raynas.cli.door import Address, DataDir, Home, Overrides, StoreUrl, errors_at_the_door
 
 
 def train(
@@ -17,11 +17,12 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Epochs of training [the search's].")] = None,
     to: Annotated[str | None, typer.Option("--name", help="The new experiment's name [NAME-trained].")] = None,
     home: Home = None,
+    store: StoreUrl = None,
     data_dir: DataDir = None,
     address: Address = None,
 ) -> None:
     """Train a trial's network anew, as an experiment of its own; with --workers on several GPUs at once."""
-    with errors_at_the_door():
+    with errors_at_the_door(store):
         from raynas.cli.show import print_best, print_summary
         from raynas.run.final import train as go
         from raynas.settings import override

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from raynas.cli.door import Address, DataDir, Home, Overrides, errors_at_the_door
+from raynas.cli.door import Address, DataDir, Home, Overrides, StoreUrl, errors_at_the_door
 from raynas.tables import InputError
 
 
@@ -26,12 +26,13 @@ def verify(
     ] = False,
     trial: Annotated[int | None, typer.Option(help="Train nothing: score the weights of this trial.")] = None,
     home: Home = None,
+    store: StoreUrl = None,
     data_dir: DataDir = None,
     address: Address = None,
 ) -> None:
     """Retrain the best, random networks and a baseline from fresh seeds, and score them once on the test split, which no
     search has seen."""
-    with errors_at_the_door():
+    with errors_at_the_door(store):
         settings = {"k": k, "random": random, "seeds": seeds, "epochs": epochs, "baseline": _config(baseline)}
         if weights or trial is not None:
             said = [key for key, value in settings.items() if value is not None]

@@ -27,7 +27,11 @@ from raynas.run.watch import Watch
 
 
 class SearchFailed(RuntimeError):
-    """The search ended early because every trial would fail; the message quotes the one traceback."""
+    """The search `name` ended early because every trial would fail; the message quotes the one traceback."""
+
+    def __init__(self, message: str, name: str):
+        super().__init__(message)
+        self.name = name
 
 
 @contextmanager
@@ -134,7 +138,7 @@ def drive(
     if store.broken is not None:
         raise store.broken
     if ledger.error is not None:
-        raise SearchFailed(f"stopped: {ledger.reason}\n\n{ledger.error}")
+        raise SearchFailed(f"stopped: {ledger.reason}\n\n{ledger.error}", folder.name)
     if ledger.reason == INTERRUPTED:
         raise KeyboardInterrupt(folder.name, "resume" if row is None else "verify")
     return Results(where, row)

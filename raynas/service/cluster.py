@@ -1,5 +1,6 @@
 """Searches as jobs of a Ray cluster."""
 
+import os
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping
@@ -7,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import raynas
-from raynas.results.database import InDatabase, database
+from raynas.results.database import InDatabase, database, shown
 from raynas.results.results import Results
 from raynas.run.folders import STORE, check_name
 from raynas.run.folders import home as home_of
 from raynas.service.door import knock
 from raynas.service.fetch import install, sent
 from raynas.service.future import OVER, Future
+from raynas.service.inline import Inline
 from raynas.service.jobs import Job, RayJob, answered, is_search, job_of, send
 from raynas.service.local import Local
 from raynas.service.order import CONFIG, Order, order, spec_asked
@@ -123,11 +125,17 @@ class Cluster:
     def fetch(self, given: str, to: str | Path | None = None) -> Results:
         """The results of a job, also while it runs: read where they are, in the database or on a disk that is shared, or
         fetched to the folder `to`/NAME by a small job that prints them."""
-        job = self._find(given)
-        check_name(job.name)  # whoever may submit wrote it, and it becomes a folder's name here
+        job = self._find(given)  # what it says of itself was written by whoever may submit there
+        check_name(job.name)  # it becomes a folder's name here
         target = home_of(to or self.to) / job.name
         if job.store:
-            return Results(InDatabase(database(self.store or job.store), job.name, target))
+            store = self.store or os.environ.get("RAYNAS_STORE")
+            if not store:
+                raise InputError(
+                    f"the trials of '{job.name}' are in '{shown(database(job.store))}', says the job; if that is a database that "
+                    "your password may go to, name it: --store (or $RAYNAS_STORE, store=)"
+                )
+            return Results(InDatabase(database(store), job.name, target))
         in_place = Path(job.home) / job.name / STORE
         if to is None and in_place.is_absolute() and in_place.is_file():
             return Results(in_place)
@@ -151,9 +159,15 @@ def cluster(
     limit_mb: float = LIMIT_MB,
     allow_open: bool = False,
     any_version: bool = False,
-) -> "Cluster | Local":
-    """Where searches can be sent, shaped like an executor of concurrent.futures: the cluster whose dashboard is at `address`, or
-    processes of this machine (None). `with raynas.cluster(address) as c: c.submit("genome_cnn", data="mnist").result()`"""
+    in_process: bool = False,
+) -> "Cluster | Local | Inline":
+    """Where searches can be sent, shaped like an executor of concurrent.futures: the cluster whose dashboard is at `address`,
+    processes of this machine (None), or this very process, one after the other, before `submit` returns (`in_process`).
+    `with raynas.cluster(address) as c: c.submit("genome_cnn", data="mnist").result()`"""
+    if in_process:
+        if address is not None:
+            raise InputError(f"a search runs in this process or at '{address}', not both")
+        return Inline(home=home, data_dir=data_dir, store=store)
     if address is None:
         return Local(home=home, data_dir=data_dir, store=store, working_dir=working_dir)
     return Cluster(

@@ -14,6 +14,7 @@ from raynas.results.database import database, shown
 from raynas.run.experiment import Experiment
 from raynas.run.folders import check_name
 from raynas.run.launch import as_spec, name_of
+from raynas.run.tracking import without_passwords
 from raynas.settings import check
 from raynas.tables import InputError, is_import_name, nearest
 
@@ -65,6 +66,11 @@ def order(
         )
     if far and data is not None:
         _elsewhere(data)
+    if far and without_passwords(experiment.track) != list(experiment.track):
+        raise InputError(
+            f"everyone who sees the cluster's jobs could read the password in --track {' '.join(without_passwords(experiment.track))}: "
+            "leave it out, and give it to the cluster (MLFLOW_TRACKING_PASSWORD, PGPASSWORD)"
+        )
     return Order(
         name or _made_name(experiment),
         json.dumps(spec, ensure_ascii=False, indent=1),
