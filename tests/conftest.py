@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # small networks are slower on many threads, far slower where cores are taken
 
 
 @pytest.fixture(scope="session")
@@ -23,17 +26,6 @@ def ray_here():
                 yield
     else:
         yield
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    """Small networks are slower on many threads, far slower where the cores are taken."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,6 @@ from raynas.bench.searchers import difference
 from raynas.bench.stopping import STOPS, _ratios
 from raynas.run.simulate import Driver, Simulator, plan_simulation
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def test_p_values_are_those_of_the_normal_distribution():
     one, other = np.array([0.0, 2.0] * 50), np.array([1.0, 3.0] * 50)

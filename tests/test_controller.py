@@ -17,7 +17,6 @@ from raynas.space import read
 from raynas.space.macro import Macro
 from raynas.space.micro_cell import MicroCell
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 COUNTS = (2, 3, 4)
 ALL = torch.tensor(list(product(*(range(count) for count in COUNTS))))
 VARIANTS = {

@@ -39,7 +39,6 @@ from raynas.space import read
 from raynas.space.genome import ACTIVATIONS
 from raynas.tables import InputError
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 needs_onnx = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")), reason="needs the extra export"
 )

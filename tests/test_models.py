@@ -22,9 +22,6 @@ FASHION, OCT = (1, 28, 28), (1, 28, 28)
 SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 8, 11), (3, 11, 8), (3, 64, 64), (1, 9, 9)]
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 def a_genome(text, **more):
     return {"model": "genome", "architecture": text, **more}
 

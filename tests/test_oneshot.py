@@ -33,7 +33,6 @@ MICRO = {
 }
 MACRO = {"model": "enas_macro", "architecture": {"macro": {"layers": 4}}}
 SPACES = {"micro": read("enas_micro"), "macro": read("enas_macro")}
-pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"micro": {"channels": 4, "layers": 3}, "macro": {"channels": 4}}
 
 

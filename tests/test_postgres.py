@@ -300,3 +300,37 @@ def test_a_killed_search_resumes_and_runs_nothing_twice(url, tmp_path, ray_here)
     trained = [line.split() for line in journal.read_text().splitlines()]
     for number, x in told["x"].items():
         assert [int(epoch) for at_x, epoch in trained if float(at_x) == x] == list(range(1, 21)), number
+
+
+COMMANDS = """
+search genome_cnn limits=flops<=2e6 --data fashion_mnist_mini --trials 2 --epochs 1 --search random --name mine
+resume mine --trials 3
+verify mine --k 1 --random 1 --seeds 2 --baseline none
+verify mine --weights
+results mine --format csv
+export mine --output model --format safetensors
+train mine --epochs 1
+compare mine mine-trained
+reproduce mine --trial NUMBER
+plot mine best_so_far
+report mine
+status
+"""
+
+
+@pytest.mark.slow
+def test_every_command_finds_an_experiment_in_the_database(url, tmp_path, ray_here, monkeypatch):
+    """From the search to the report, with --store alone."""
+    monkeypatch.chdir(tmp_path)
+    for line in COMMANDS.strip().splitlines():
+        command = line.split()
+        if "NUMBER" in command:
+            command[command.index("NUMBER")] = str(open_results("mine", store=url).best()["number"].iloc[0])
+        ended = CliRunner().invoke(app, [*command, "--store", url])
+        assert ended.exit_code == 0, f"{command}\n{ended.output}"
+    assert names_in(database(url)) == ["mine", "mine-trained"]
+    assert not list(tmp_path.rglob("store.db"))
+    assert open_results("mine", store=url).verification is not None
+    assert "Recommended" in (tmp_path / "mine-report.html").read_text()
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+    assert "RAYNAS_STORE" not in os.environ

@@ -234,8 +234,11 @@ def test_a_cluster_without_a_token_is_refused_unless_meant(ray_here, dashboard, 
 
 def test_a_token_opens(dashboard, monkeypatch, tmp_path):
     dashboard.token = "hunter2"
-    with pytest.raises(InputError, match="wants a token and there is none here"):
-        door.knock(dashboard.url)
+    for path in (None, ""):  # an empty path is none, to Ray too
+        if path is not None:
+            monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", path)
+        with pytest.raises(InputError, match="wants a token and there is none here"):
+            door.knock(dashboard.url)
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("hunter2\n")
     assert door.knock(dashboard.url).address == dashboard.url

@@ -21,7 +21,6 @@ from raynas.train.fit import METRICS, Progress, autocast, evaluate, fit, hits, l
 from raynas.train.latency import PASSES, WARM_UP, latency
 from raynas.train.recipe import SCHEDULES, Recipe, recipe_for
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 GENOME = {"architecture": "NC 8 3 swish;RC 8 3 swish;RC 16 3 swish;FL swish"}
 DROPOUT = {"model": "simple_cnn", "conv_layers": 2, "hidden": 16, "dropout": 0.5}

@@ -26,7 +26,6 @@ from raynas.tables import InputError
 
 REAL = Path(os.environ.get("RAYNAS_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 # -- proxies -------------------------------------------------------------------------------------------------------
 

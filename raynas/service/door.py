@@ -55,7 +55,7 @@ def token() -> str | None:
     try:
         return path.read_text(encoding="utf-8").strip() or None
     except FileNotFoundError:
-        if named is None:
+        if not named:  # an empty one is none, to Ray too
             return None
         raise InputError(f"RAY_AUTH_TOKEN_PATH names '{path}', which is not there") from None
     except (OSError, UnicodeDecodeError) as error:
