@@ -97,20 +97,25 @@ def test_ray_up_on_machines_of_ones_own(lab):
         assert text.count(given) == 1
         text = text.replace(given, own)
     (client.home / "repository" / "my-machines.yaml").write_text(text)
-    (console,) = blocks("Your own machines", "console")
-    lines = [line.removeprefix("$ ") for line in console.splitlines()]
-    assert [line.split()[0] for line in lines[:3]] == ["pip", "ray", "cp"]
-    for line in lines[1:]:
-        if line.startswith("cp "):
-            continue
-        command = re.sub(r"^ray (up|down)", r"ray \1 --yes", line)
-        command = command.replace("--address auto'", f"--address auto {SMALL}'")
-        if "raynas search" in line:
-            await_nodes(head, 3)
+    search, job = (re.findall(r"^\$ (.*)", block, re.M) for block in blocks("Your own machines", "console"))
+    assert [line.split()[0] for line in search[:3]] == ["pip", "ray", "cp"]
+    for line in [search[1], *search[3:]]:
+        command = re.sub(r"^ray up", "ray up --yes", line)
+        command = command.replace("--name first --address auto'", f"--name first --address auto {SMALL}'")
         client.run(ENTER + command, timeout=900)
+        if line.startswith("ray up"):
+            await_nodes(head, 3)
     trials = pandas.read_csv(client.home / "repository" / "first.csv")
     assert (trials["state"] == "done").sum() == 20
     assert set(trials.loc[trials["state"] == "done", "node"]) <= {"node2", "node3", "node4"}
+    raynas = client.home / "raynas-venv" / "bin" / "raynas"
+    raynas.write_text('#!/bin/sh\nPYTHONPATH=~/repository exec python -m raynas "$@"\n')
+    raynas.chmod(0o755)
+    script = "\n".join(job).replace("--epochs 2", f"--epochs 2 {SMALL}").replace("ray down", "ray down --yes")
+    said = client.run(f"{ENTER} set -e\n{script}", timeout=900)
+    assert re.search(r"^second-\w{8}: done$", said, re.M), said
+    assert "20 done" in said.rpartition("second-")[2], said
+    assert "results: /mnt/raynas/runs/second/store.db" in said, "read in place"
     for machine in (head, *workers):
         assert oct((machine.home / ".ray" / "auth_token").stat().st_mode & 0o777) == "0o600"
     assert "raylet" not in head.run("ps ax")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,11 +24,6 @@ StoreUrl = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Settings as key=value, e.g. budget.trials=40 training.lr=1e-3.")
-]
-
-Track = Annotated[
-    list[str] | None,
-    typer.Option("--track", help="Who else hears: mlflow:URI, tensorboard:DIR, wandb:PROJECT, optuna:URL; repeatable."),
 ]
 Metrics = Annotated[
     str | None, typer.Option(help="What the Pareto front is of: val_accuracy=max,params=min [the objective's].")
@@ -83,27 +78,3 @@ def _kept_in(store: str | None) -> Iterator[None]:
             del os.environ[STORE]
         elif before is not None:
             os.environ[STORE] = before
-
-
-def spec_typed(
-    space: str | None,
-    overrides: list[str] | None,
-    config: Path | None,
-    given: dict[str, Any],
-    typed: dict[str, Any],
-) -> dict[str, Any]:
-    """The spec of what was typed: the file, over it the options (`given` whole, `typed` by their dotted keys), over these the
-    overrides."""
-    from raynas.settings import override, read_yaml
-
-    spec: dict[str, Any] = read_yaml(config) if config else {}
-    positional = list(overrides or [])
-    if space is not None and "=" in space and config is not None:  # `--config f.yaml budget.trials=4`
-        positional.insert(0, space)
-        space = None
-    spec |= {key: value for key, value in {"space": space, **given}.items() if value is not None}
-    spec = override(spec, [f"{key}={value}" for key, value in typed.items() if value is not None])
-    spec = override(spec, positional)
-    if "space" not in spec:
-        raise InputError("name a space, e.g. raynas search genome_cnn --data fashion_mnist_mini (known: raynas spaces)")
-    return spec

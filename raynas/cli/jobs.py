@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from raynas.cli.door import Overrides, StoreUrl, Track, errors_at_the_door, spec_typed
+from raynas.cli import asked
+from raynas.cli.door import Overrides, StoreUrl, errors_at_the_door
 
 if TYPE_CHECKING:
     from raynas.service.cluster import Cluster
@@ -31,26 +32,24 @@ def _cluster(address: str, allow_open: bool, any_version: bool) -> "Cluster":
 
 def submit(
     address: At,
-    space: Annotated[str | None, typer.Argument(help="A space by name, a YAML path or package.module:name.")] = None,
+    space: asked.SpaceName = None,
     overrides: Overrides = None,
     data: Annotated[
         str | None,
         typer.Option(help="A dataset by name, or by its absolute path on the cluster: data does not travel."),
     ] = None,
-    searcher: Annotated[str | None, typer.Option("--search", help="Which searcher.")] = None,
-    stop: Annotated[str | None, typer.Option(help="Early stopping: none, asha, hyperband, median, pbt.")] = None,
-    objective: Annotated[str | None, typer.Option(help="accuracy, loss, or the name of a metric to maximise.")] = None,
-    trainable: Annotated[
-        str | None, typer.Option(help="A training function of the working directory, package.module:function.")
-    ] = None,
-    trials: Annotated[int | None, typer.Option(help="How many trials.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
-    cpu: Annotated[float | None, typer.Option(help="CPUs of a trial.")] = None,
-    gpu: Annotated[str | None, typer.Option(help="GPUs of a trial, e.g. 0.25; auto: measured.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The seed of everything.")] = None,
-    name: Annotated[str | None, typer.Option(help="The experiment's name [made, and printed].")] = None,
-    config: Annotated[Path | None, typer.Option(help="An experiment as a YAML file.")] = None,
-    track: Track = None,
+    searcher: asked.Searcher = None,
+    stop: asked.Stop = None,
+    objective: asked.Objective = None,
+    trainable: asked.Trainable = None,
+    trials: asked.Trials = None,
+    epochs: asked.Epochs = None,
+    cpu: asked.Cpu = None,
+    gpu: asked.Gpu = None,
+    seed: asked.Seed = None,
+    name: asked.Name = None,
+    config: asked.Config = None,
+    track: asked.Track = None,
     home: Annotated[
         str | None,
         typer.Option(
@@ -70,22 +69,20 @@ def submit(
         from raynas.service.cluster import Cluster
         from raynas.service.packing import look
 
-        given = {
+        said = {
             "data": data,
             "search": searcher,
             "stop": stop,
             "objective": objective,
             "trainable": trainable,
+            "trials": trials,
+            "epochs": epochs,
+            "cpu": cpu,
+            "gpu": gpu,
+            "seed": seed,
             "track": track or None,
         }
-        typed = {
-            "budget.trials": trials,
-            "training.epochs": epochs,
-            "resources.cpu": cpu,
-            "resources.gpu": gpu,
-            "seed": seed,
-        }
-        spec = spec_typed(space, overrides, config, given, typed)
+        spec = asked.spec_typed(space, overrides, config, said)
         package = look(working_dir, limit_mb)
         there = Cluster(
             address,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from raynas.cli import asked
 from raynas.cli.compare import compare
 from raynas.cli.door import (
     Address,
@@ -15,10 +16,8 @@ from raynas.cli.door import (
     Metrics,
     Overrides,
     StoreUrl,
-    Track,
     errors_at_the_door,
     modes,
-    spec_typed,
 )
 from raynas.cli.export import export, predict
 from raynas.cli.jobs import fetch, jobs, logs, stop, submit
@@ -41,27 +40,21 @@ app = typer.Typer(
 
 @app.command()
 def search(
-    space: Annotated[str | None, typer.Argument(help="A space by name, a YAML path or package.module:name.")] = None,
+    space: asked.SpaceName = None,
     overrides: Overrides = None,
-    data: Annotated[str | None, typer.Option(help="A dataset by name or path (see `raynas data`).")] = None,
-    searcher: Annotated[
-        str | None, typer.Option("--search", help="Which searcher: regularized-evolution, optuna, …")
-    ] = None,
-    stop: Annotated[str | None, typer.Option(help="Early stopping: none, asha, hyperband, median, pbt.")] = None,
-    objective: Annotated[str | None, typer.Option(help="accuracy, loss, or the name of a metric to maximise.")] = None,
-    trainable: Annotated[
-        str | None, typer.Option(help="A training function of your own, package.module:function.")
-    ] = None,
-    trials: Annotated[int | None, typer.Option(help="How many trials.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
-    cpu: Annotated[float | None, typer.Option(help="CPUs of a trial.")] = None,
-    gpu: Annotated[str | None, typer.Option(help="GPUs of a trial, e.g. 0.25; auto: measured.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The seed of everything.")] = None,
-    name: Annotated[
-        str | None, typer.Option(help="The experiment's name [made from space, data and searcher].")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="An experiment as a YAML file.")] = None,
-    track: Track = None,
+    data: asked.Data = None,
+    searcher: asked.Searcher = None,
+    stop: asked.Stop = None,
+    objective: asked.Objective = None,
+    trainable: asked.Trainable = None,
+    trials: asked.Trials = None,
+    epochs: asked.Epochs = None,
+    cpu: asked.Cpu = None,
+    gpu: asked.Gpu = None,
+    seed: asked.Seed = None,
+    name: asked.Name = None,
+    config: asked.Config = None,
+    track: asked.Track = None,
     home: Home = None,
     data_dir: DataDir = None,
     address: Address = None,
@@ -71,22 +64,20 @@ def search(
     with errors_at_the_door():
         from raynas.run.launch import launch
 
-        given = {
+        said = {
             "data": data,
             "search": searcher,
             "stop": stop,
             "objective": objective,
             "trainable": trainable,
+            "trials": trials,
+            "epochs": epochs,
+            "cpu": cpu,
+            "gpu": gpu,
+            "seed": seed,
             "track": track or None,
         }
-        typed = {
-            "budget.trials": trials,
-            "training.epochs": epochs,
-            "resources.cpu": cpu,
-            "resources.gpu": gpu,
-            "seed": seed,
-        }
-        spec = spec_typed(space, overrides, config, given, typed)
+        spec = asked.spec_typed(space, overrides, config, said)
         results = launch(spec, name=name, home_dir=home, data_dir=data_dir, address=address, store=store)
         _closing(results)
 
@@ -122,7 +113,7 @@ def resume(
     name: Annotated[str, typer.Argument(help="The experiment.")],
     overrides: Overrides = None,
     trials: Annotated[int | None, typer.Option(help="Extend the search to this many trials.")] = None,
-    track: Track = None,
+    track: asked.Track = None,
     home: Home = None,
     data_dir: DataDir = None,
     address: Address = None,

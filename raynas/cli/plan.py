@@ -6,32 +6,50 @@ from typing import Annotated, Any
 
 import typer
 
-from raynas.cli.door import Address, DataDir, Overrides, errors_at_the_door, spec_typed
+from raynas.cli import asked
+from raynas.cli.door import Address, DataDir, Overrides, errors_at_the_door
 
 GIB = 2**30
 MIB = 2**20
 
 
 def plan(
-    space: Annotated[str | None, typer.Argument(help="A space by name, a YAML path or package.module:name.")] = None,
+    space: asked.SpaceName = None,
     overrides: Overrides = None,
-    data: Annotated[str | None, typer.Option(help="A dataset by name or path (see `raynas data`).")] = None,
-    searcher: Annotated[str | None, typer.Option("--search", help="Which searcher.")] = None,
-    stop: Annotated[str | None, typer.Option(help="Early stopping: none, asha, hyperband, median, pbt.")] = None,
-    trials: Annotated[int | None, typer.Option(help="How many trials.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of a trial.")] = None,
-    cpu: Annotated[float | None, typer.Option(help="CPUs of a trial.")] = None,
-    gpu: Annotated[str | None, typer.Option(help="GPUs of a trial, e.g. 0.25; auto: measured.")] = None,
-    config: Annotated[Path | None, typer.Option(help="An experiment as a YAML file.")] = None,
+    data: asked.Data = None,
+    searcher: asked.Searcher = None,
+    stop: asked.Stop = None,
+    objective: asked.Objective = None,
+    trainable: asked.Trainable = None,
+    trials: asked.Trials = None,
+    epochs: asked.Epochs = None,
+    cpu: asked.Cpu = None,
+    gpu: asked.Gpu = None,
+    seed: asked.Seed = None,
+    config: asked.Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     data_dir: DataDir = None,
     address: Address = None,
+    name: Annotated[str | None, typer.Option(hidden=True)] = None,  # those of a search, for nothing is written here
+    track: Annotated[list[str] | None, typer.Option(hidden=True)] = None,
+    home: Annotated[Path | None, typer.Option(hidden=True)] = None,
+    store: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Trials at once, GPU-hours and wall time of a search, from a few candidates trained for some batches. Writes nothing."""
     with errors_at_the_door():
-        named = {"data": data, "search": searcher, "stop": stop}
-        typed = {"budget.trials": trials, "training.epochs": epochs, "resources.cpu": cpu, "resources.gpu": gpu}
-        spec = spec_typed(space, overrides, config, named, typed)
+        said = {
+            "data": data,
+            "search": searcher,
+            "stop": stop,
+            "objective": objective,
+            "trainable": trainable,
+            "trials": trials,
+            "epochs": epochs,
+            "cpu": cpu,
+            "gpu": gpu,
+            "seed": seed,
+        }
+        spec = asked.spec_typed(space, overrides, config, said)
         from raynas.run.forecast import forecast
 
         found = forecast(spec, data_dir=data_dir, address=address)
