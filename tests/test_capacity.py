@@ -21,7 +21,7 @@ from raynas.run.forecast import forecast, kept_share, sum_up
 from raynas.run.ledger import Ledger
 from raynas.run.nodes import Node, largest, slots
 from raynas.run.plan import make_plan
-from raynas.run.sharing import CONTEXT, GIB, MARGIN, SHARES, candidates, measured_share, share_for
+from raynas.run.sharing import GIB, MARGIN, SHARES, candidates, measured_share, share_for
 from raynas.searchers import SEARCHERS
 from raynas.settings import check, construct
 from raynas.space import read

@@ -213,6 +213,22 @@ def test_a_trial_that_is_always_lost_fails(tmp_path):
     assert (trial.state, trial.failure, trial.fitness) == ("failed", "lost", None)
 
 
+def test_a_trial_that_gets_on_between_its_losses_does_not_fail(tmp_path):
+    """Spot nodes: it is lost again and again, and each time an epoch further."""
+    ledger = open_ledger(tmp_path, trials=1)
+    for attempt in range(1, 2 * ATTEMPTS):
+        trial = ledger.next()
+        assert trial.attempt == attempt
+        assert ledger.hear(trial.number, attempt, attempt, {}, 0.1, 0.1)
+        ledger.lose(trial.number, attempt, "lost", "node died")
+    assert trial.state == "queued"
+    for attempt in range(2 * ATTEMPTS, 3 * ATTEMPTS - 1):
+        trial = ledger.next()
+        assert not ledger.hear(trial.number, attempt, 2, {}, 0.1, 0.1)  # known already: no progress
+        ledger.lose(trial.number, attempt, "lost", "node died")
+    assert (trial.state, trial.failure) == ("failed", "lost")
+
+
 def test_the_first_failures_alike_end_the_search(tmp_path):
     ledger = open_ledger(tmp_path, trials=20)
     text = 'Traceback\n  File "a.py", line 3, in train\n    boom()\nKeyError: {}'

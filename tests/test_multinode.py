@@ -5,11 +5,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import ray
 
 from raynas.bench.machines import busiest, utilisation
 from raynas.run.experiment import Resources
+from raynas.run.progress import Silent
+from raynas.run.ray_searcher import Hearing, loss
 from raynas.run.watch import Watch
 from raynas.tables import InputError
 
@@ -59,6 +63,51 @@ def test_a_node_that_dies_takes_no_trial_with_it(moved):
     assert all(starts.count(str(x)) == 1 for x in moved["ended"])
     told = [row["told"] for row in rows]
     assert len(set(told)) == len(told)
+
+
+HEAD = "Failure # 1 (occurred at 2026-11-25_19-00-00)\n"
+DIED = ray.exceptions.ActorDiedError
+LOSSES = [
+    (str(DIED()), "lost"),
+    (str(ray.exceptions.ActorUnavailableError("RpcError: RPC error: Socket closed rpc_code: 14", b"\1" * 16)), "lost"),
+    (str(ray.exceptions.WorkerCrashedError()), "lost"),
+    (str(ray.exceptions.LocalRayletDiedError()), "lost"),
+    (
+        "ray::X.train() (pid=7, ip=127.0.0.2)\nray.exceptions.ObjectFetchTimedOutError: Failed to retrieve object",
+        "lost",
+    ),
+    (str(ray.exceptions.OutOfMemoryError("Task was killed due to the node running low on memory")), "oom"),
+    ("ray::X.train() (pid=7, ip=127.0.0.2)\nRuntimeError: CUDA error: device-side assert triggered", "error"),
+    ("ray::X.train() (pid=7, ip=127.0.0.2)\ntorch.OutOfMemoryError: CUDA out of memory", "oom"),
+    ("The actor died because of an error raised in its creation task, ray::X.__init__() (pid=7)", "error"),
+]
+
+
+@pytest.mark.parametrize(("text", "kind"), LOSSES, ids=[kind + str(number) for number, (_, kind) in enumerate(LOSSES)])
+def test_what_the_loss_of_a_process_means(text, kind):
+    """In the words of Ray's own exceptions, as Tune writes them."""
+    assert loss(HEAD + text + "\n") == kind
+
+
+def test_a_search_that_nothing_can_run_says_so(capsys):
+    now = [0.0]
+    waiting, running = SimpleNamespace(status="PENDING"), SimpleNamespace(status="RUNNING")
+    meter = SimpleNamespace(budget_s=None)
+    ledger = SimpleNamespace(out={0: "a trial"}, meter=meter, resources={"cpu": 1.0, "gpu": 0.25})
+    hearing = Hearing(ledger, Silent(), clock=lambda: now[0])
+
+    def said(second, *trials):
+        now[0] = second
+        hearing.on_step_end(0, list(trials))
+        return capsys.readouterr().err
+
+    assert not said(59, waiting)
+    assert "no trial has run for 1m00s: no node has 1 cpu and 0.25 gpu free" in said(60, waiting)
+    assert not said(600, waiting)
+    assert "no trial has run for 11m01s" in said(661, waiting)
+    assert not said(700, waiting, running)
+    assert not said(755, waiting)
+    assert "for 1m01s" in said(761, waiting)
 
 
 def row(node, began, ended):

@@ -254,7 +254,31 @@ def test_checkpoints_round_trip_and_keep_one_file(tmp_path):
     assert all(
         torch.equal(one, two) for one, two in zip(model.state_dict().values(), other.state_dict().values(), strict=True)
     )
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.json", "epoch-3.safetensors"]
+    index, tensors = sorted(path.name for path in tmp_path.iterdir())
+    assert index == "checkpoint.json"
+    assert tensors.startswith("epoch-3-")
+
+
+def test_an_orphan_that_still_writes_breaks_no_checkpoint(tmp_path, monkeypatch):
+    """Two processes save to one folder, whose steps may fall in any order: what the index names is always there."""
+    import raynas.train.checkpoint as module
+
+    write = module._write
+    orphan, own = network(seed=1), network(seed=2)
+    saved(tmp_path)
+
+    def other_in_between(path, content):
+        if path.name == module.INDEX:
+            monkeypatch.setattr(module, "_write", write)
+            save_checkpoint(tmp_path, orphan, Progress(epoch=5, metrics={}))
+            assert load_weights(tmp_path, network()).epoch == 5
+        write(path, content)
+
+    monkeypatch.setattr(module, "_write", other_in_between)
+    save_checkpoint(tmp_path, own, Progress(epoch=3, metrics={}))
+    assert load_weights(tmp_path, network()).epoch == 3
+    save_checkpoint(tmp_path, orphan, Progress(epoch=3, metrics={}))  # the same epoch, other numbers
+    assert load_weights(tmp_path, network()).epoch == 3
 
 
 def test_a_flipped_bit_is_noticed(tmp_path):

@@ -1,5 +1,6 @@
 """Run by test_multinode.py in a process of its own: a search on Ray nodes that come and go. Prints what happened as JSON."""
 
+import contextlib
 import json
 import os
 import sys
@@ -50,6 +51,16 @@ def training(config):
     yield {"score": config["x"]}
 
 
+def kill_whole(raylet):
+    """The node goes as a machine does that is switched off: its workers at the same moment as what manages them."""
+    import psutil
+
+    process = psutil.Process(raylet)
+    for each in [*process.children(recursive=True), process]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+
+
 def rows_of(results):
     from raynas.results import Store
     from raynas.results.schema import trials
@@ -85,7 +96,7 @@ def comes_and_goes(trials):
         wait_for("a trial held on the first node", lambda: flag("held").exists() or not searching.is_alive())
         facts["ended"] = [row["config"]["x"] for row in rows_of(raynas.open("moving", FOLDER)) if row["ended"]]
         killed = time.time()
-        first.all_processes["raylet"][0].process.kill()
+        kill_whole(first.all_processes["raylet"][0].process.pid)
         wait_for("Ray to miss the first node", lambda: FIRST not in alive())
         facts["missed_after_s"] = round(time.time() - killed, 1)
         searching.join()

@@ -18,6 +18,7 @@ LOCKS = (
     0x7261796E  # "rayn": the first half of raynas's advisory locks; the second is the experiment's id, 0 the tables'
 )
 ANSWER_S = 5
+OWN_DISKS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "overlay", "rootfs", "apfs", "hfs")
 # a machine that is gone lets go of its lock within a minute, not within the two hours of TCP's defaults
 SESSION = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 
@@ -93,15 +94,31 @@ def _sqlite(path: Path, writable: bool, dump: Callable[[Any], str]) -> Engine:
 
     engine = create_engine("sqlite://", creator=connect, json_serializer=dump)
     if writable:
+        journal = "WAL" if on_own_disk(path) else "DELETE"
 
         @event.listens_for(engine, "connect")
         def _(connection: sqlite3.Connection, _: Any) -> None:
-            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA journal_mode={journal}")
             connection.execute(
                 "PRAGMA synchronous=NORMAL"
             )  # a commit survives the process; `tell` makes it survive a power cut
 
     return engine
+
+
+def on_own_disk(path: Path, mounts: Path = Path("/proc/mounts")) -> bool:
+    """Whether a file is on a disk of this machine. Where other machines read it too, SQLite's write-ahead log does not do: its
+    index lies in memory that they would have to share (https://sqlite.org/wal.html). True where the system has no list of mounts."""
+    try:
+        listed = [line.split() for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines()]
+    except OSError:
+        return True
+    place = path.resolve()
+    over = [(Path(where.replace("\\040", " ")), kind) for _, where, kind, *_ in listed]
+    holding = [
+        (len(where.parts), number, kind) for number, (where, kind) in enumerate(over) if place.is_relative_to(where)
+    ]
+    return not holding or max(holding)[-1] in OWN_DISKS
 
 
 def why(error: DatabaseError) -> str:

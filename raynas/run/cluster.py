@@ -117,6 +117,11 @@ def grant(wanted: Resources) -> tuple[dict[str, float], int]:
     """What a trial gets on the connected Ray, and how many trials that makes at once."""
     there = nodes()
     gpus = sum(node.gpu for node in there)
+    if wanted.autoscaled and not gpus and wanted.gpu in (None, AUTO):
+        raise InputError(
+            "resources.autoscaled: no GPU is here yet, so say how many a trial gets of those that will come: resources.gpu=1, "
+            "0.25, or 0"
+        )
     gpu = wanted.gpu if wanted.gpu is not None else float(gpus >= 1)
     if gpu == AUTO:  # until it is measured: what it will be at least
         gpu = SHARES[0] if gpus >= 1 else 0.0

@@ -175,4 +175,9 @@ def locked(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(f"experiment '{folder.name}' is running in another process") from error
+        except OSError as error:
+            raise InputError(
+                f"the disk of '{folder}' has no file locks ({error.strerror}), which keep two drivers apart: mount it with them "
+                "(Lustre: -o flock), or put --home on another"
+            ) from error
         yield

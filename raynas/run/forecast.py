@@ -16,7 +16,7 @@ from raynas.run.cluster import QUIET, connected, environment, grant
 from raynas.run.experiment import AUTO, Experiment
 from raynas.run.nodes import nodes
 from raynas.run.plan import Plan, make_plan
-from raynas.run.sharing import CONTEXT, MARGIN, Sharing, measured_share
+from raynas.run.sharing import MARGIN, Sharing, measured_share
 from raynas.run.simulate import Simulator
 from raynas.searchers import SEARCHERS
 from raynas.settings import check, construct
@@ -24,7 +24,7 @@ from raynas.space import read
 from raynas.tables import InputError
 from raynas.train.memory import data_bytes
 from raynas.train.pace import Pace, pace
-from raynas.train.share import Share
+from raynas.train.share import CONTEXT, Share
 
 PROBED = 6  # candidates
 T = 2.571  # of Student's t, 95 %, PROBED - 1 degrees of freedom

@@ -24,7 +24,7 @@ from raynas.run.tracking import Audience
 from raynas.searchers import Searcher
 from raynas.space import Space
 
-ATTEMPTS = 3  # a trial whose process or node dies is started this often
+ATTEMPTS = 3  # a trial whose process or node dies is started this often without getting an epoch further
 REPEATS = 200  # proposals without a new one that were trained already: the space is exhausted
 REFUSALS = 5_000  # proposals without a new one that broke a limit
 ENOUGH = 50  # refusals in a row while others run: time to look after them
@@ -75,7 +75,7 @@ class Ledger:
         self.queue: deque[Trial] = deque()
         self.out: dict[int, Trial] = {}  # handed out, not ended
         self.answers: dict[str, Trial] = {}  # by identity: the trial that answers, or will
-        self.losses: dict[int, int] = {}  # how often a trial's process died in this session
+        self.losses: dict[int, int] = {}  # how often a trial's process died since its last report
         self.twins: dict[int, list[Trial]] = {}  # waiting for the trial that will answer them
         self.ranking = Ranking()
         self.seq, self.repeats, self.refusals = 0, 0, 0  # the last two since a new trial was proposed
@@ -297,6 +297,7 @@ class Ledger:
         trial.curve.append((epoch, fitness))
         trial.metrics, trial.fitness = metrics, fitness
         self.seconds += seconds
+        self.losses.pop(number, None)
         self.meter.hear(number, seconds)
         self.audience.hear(trial, epoch, fitness, metrics)
         return True

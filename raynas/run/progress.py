@@ -12,6 +12,11 @@ SILENCE_S = 60.0  # the longest between two plain lines while trials report
 SHOWN = 3  # trials under way
 
 
+def note(text: str) -> None:
+    """What is no part of the view: it goes where a pipe does not take it."""
+    print(text, file=sys.stderr, flush=True)
+
+
 class View(Protocol):
     """Looks at a ledger; `refresh` is called often and must be cheap."""
 

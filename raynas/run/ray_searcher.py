@@ -1,5 +1,7 @@
 """The one adapter between Ray Tune and the ledger: Tune asks for trials and says what became of them."""
 
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,11 @@ from ray.tune.search import Searcher
 
 from raynas.objectives import Failure
 from raynas.run.ledger import Ledger
-from raynas.run.progress import View
+from raynas.run.progress import View, duration, note
+
+LOOK_S = 1.0  # between two looks whether any trial runs
+PATIENCE_S = 60.0  # without one, before that is said
+REMIND_S = 600.0  # and before it is said again
 
 
 class RaySearcher(Searcher):
@@ -69,8 +75,16 @@ class RaySearcher(Searcher):
 class Hearing(tune.Callback):
     """Writes every report to the ledger and keeps the view fresh. `name` makes a node's name of host name and address."""
 
-    def __init__(self, ledger: Ledger | None, view: View | None, name: Callable[[str, str], str] | None = None):
-        self.ledger, self.view, self.name = ledger, view, name
+    def __init__(
+        self,
+        ledger: Ledger | None,
+        view: View | None,
+        name: Callable[[str, str], str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.ledger, self.view, self.name, self.clock = ledger, view, name, clock
+        self.looked = self.worked = clock()  # when it was last looked whether any trial runs, and when one did
+        self.patience_s = PATIENCE_S
 
     def __reduce__(self) -> Any:
         return Hearing, (None, None)
@@ -80,7 +94,25 @@ class Hearing(tune.Callback):
         assert self.ledger is not None
         if self.ledger.meter.budget_s is not None:  # a budget of GPU hours counts those that run, not those that wait
             self.ledger.meter.running(trial.config["trial"]["number"] for trial in trials if trial.status == "RUNNING")
+        self._say_when_none_runs(trials)
         self.view.refresh()
+
+    def _say_when_none_runs(self, trials: list[Any]) -> None:
+        """Ray waits for ever, and silently, for a node that could run what is asked for."""
+        assert self.ledger is not None
+        now = self.clock()
+        if now - self.looked < LOOK_S:
+            return
+        self.looked = now
+        if not self.ledger.out or any(trial.status == "RUNNING" for trial in trials):
+            self.worked, self.patience_s = now, PATIENCE_S
+        elif now - self.worked >= self.patience_s:
+            given = self.ledger.resources
+            note(
+                f"note: no trial has run for {duration(now - self.worked)}: no node has {given['cpu']:g} cpu and {given['gpu']:g} gpu "
+                "free; waiting (`ray status` says what the cluster has). Ctrl-C keeps what is done"
+            )
+            self.patience_s = now - self.worked + REMIND_S
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         assert self.ledger is not None
@@ -99,16 +131,21 @@ class Hearing(tune.Callback):
         assert self.ledger is not None
         given = trial.config["trial"]
         text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else "its process died"
-        failure = _loss(text)
+        failure = loss(text)
         self.ledger.lose(given["number"], given["attempt"], failure, text)
 
 
-def _loss(text: str) -> Failure:
+# What Ray says of a process or node that went away. One that has just gone with its node is only "unavailable" for a while.
+GONE = re.compile(
+    r"(actor|worker|node|raylet) died|[Aa]ctor \w+ is unavailable|Object(Lost|FetchTimedOut)Error|OwnerDiedError"
+)
+
+
+def loss(text: str) -> Failure:
     """What the loss of a process means: out of memory, an error of the code, or bad luck."""
-    if "OutOfMemoryError" in text:
+    if "OutOfMemoryError" in text or "running low on memory" in text:
         return "oom"
-    died = "actor died" in text or "worker died" in text or "node died" in text
-    return "lost" if died and "error raised in its creation task" not in text else "error"
+    return "lost" if GONE.search(text) and "error raised in its creation task" not in text else "error"
 
 
 class Stopping(tune.Stopper):

@@ -8,7 +8,7 @@ from raynas.rng import stream
 from raynas.run.nodes import Node, nodes
 from raynas.tables import InputError
 from raynas.train.memory import Peak, estimated_memory, peak_memory
-from raynas.train.share import Share
+from raynas.train.share import CONTEXT, Share
 
 if TYPE_CHECKING:
     from raynas.data.store import Shared
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHARES = (0.125, 0.25, 0.5, 1.0)  # few sizes, so that processes can be reused
 MARGIN = 1.25  # over the peak: fragments, and kernels that another network picks
-CONTEXT = 600 * 2**20  # bytes that CUDA takes of every process, before its first tensor
+
 SAMPLES, MEASURED = 32, 5  # candidates looked at on the meta device, and of these the largest that are measured
 GIB = 2**30
 

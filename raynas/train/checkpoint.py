@@ -43,12 +43,20 @@ def save_checkpoint(folder: Path, model: nn.Module, progress: Progress) -> None:
                     tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
     content = save(tensors)
     index["sha256"] = hashlib.sha256(content).hexdigest()
-    index["tensors"] = f"epoch-{progress.epoch}.safetensors"
+    index["tensors"] = f"epoch-{progress.epoch}-{index['sha256'][:8]}.safetensors"
+    before = _current(folder)
     _write(folder / index["tensors"], content)
     _write(folder / INDEX, json.dumps(index).encode())
-    for old in folder.glob("*.safetensors"):
-        if old.name != index["tensors"]:
-            old.unlink(missing_ok=True)
+    if before not in (None, index["tensors"]):  # not all others: an attempt that was given up may still be writing here
+        (folder / str(before)).unlink(missing_ok=True)
+
+
+def _current(folder: Path) -> str | None:
+    """The file of tensors of the checkpoint that is there."""
+    try:
+        return Path(json.loads((folder / INDEX).read_bytes())["tensors"]).name
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -39,7 +39,9 @@ class OwnTraining:
         return {"epoch": metrics["epoch"]}
 
     def __call__(self, config: dict[str, Any], checkpoint: Path, seed: int, share: Share) -> Iterator[dict[str, Any]]:
-        share.prepare(seed)
+        share.prepare(
+            seed, uses_torch="torch" in inspect.unwrap(self.function).__code__.co_names
+        )  # imported when it runs
         given: dict[str, Any] = {}
         if self.takes_checkpoint:
             checkpoint.mkdir(parents=True, exist_ok=True)

@@ -91,7 +91,7 @@ class GeneratorTrainable(tune.Trainable):
         began = time.perf_counter()
         try:
             if self.reports is None:
-                share = Share(self.trial["cpu"], self.trial["gpu"])
+                share = Share(self.trial["cpu"], self.trial["gpu"], self.trial.get("free_bytes"))
                 self.reports = self.training(self.trial["config"], self.folder, self.trial["seed"], share)
             metrics = next(self.reports, None)
         except Exception as error:
