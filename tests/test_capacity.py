@@ -1,7 +1,11 @@
 """Shares of a GPU, nodes and slots, forecasts, and a budget of GPU hours that is kept: without a GPU."""
 
 import heapq
+import os
+import subprocess
+import sys
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +33,7 @@ from raynas.tables import InputError
 from raynas.train.memory import data_bytes, estimated_memory, peak_memory, saved_bytes, weight_bytes
 from raynas.train.pace import Pace
 from raynas.train.recipe import Recipe
+from raynas.train.share import CONTEXT, Share, memory_fraction
 
 # -- a budget of GPU hours -----------------------------------------------------------------------------------------
 
@@ -195,6 +200,55 @@ def test_all_who_share_a_gpu_fit_into_it(free, peak):
         assert share == SHARES[0] or needed / (share / 2) > free  # and no smaller one would do
 
 
+@pytest.mark.parametrize("gpu", [0.125, 0.25, 0.5])
+@pytest.mark.parametrize("held", [0, 2 * GIB, 12 * GIB])
+def test_what_processes_may_take_together_is_there(gpu, held):
+    """Tensors and CUDA's contexts of all that share a GPU, on which other programs hold some memory."""
+    total = 24 * GIB
+    fraction = memory_fraction(gpu, total - held, total)
+    assert held + (fraction * total + CONTEXT) / gpu <= total * 1.0001
+    assert memory_fraction(gpu, total // 100, total) == 0.0  # less than a context
+
+
+def test_a_process_sets_its_limits(monkeypatch):
+    said = {}
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda _: SimpleNamespace(total_memory=24 * GIB))
+    monkeypatch.setattr("torch.cuda.set_per_process_memory_fraction", lambda part, device: said.update({device: part}))
+    assert Share(1, 1.0).device().type == "cuda"
+    assert not said  # the whole of it
+    device = Share(1, 0.25).device()
+    assert said == {device: pytest.approx(0.25 - CONTEXT / (24 * GIB))}
+    Share(1, 0.25, 16 * GIB).device()  # others hold a third of it
+    assert said == {device: pytest.approx((4 * GIB - CONTEXT) / (24 * GIB))}
+
+
+PREPARED = """
+import sys
+from raynas.train.own import OwnTraining
+from raynas.train.share import Share
+
+def imports_it(config):
+    import torch
+    yield {"drawn": torch.rand(1).item(), "threads": torch.get_num_threads()}
+
+def needs_none(config):
+    yield {"drawn": 0.0}
+
+list(OwnTraining(needs_none)({}, None, 7, Share()))
+assert "torch" not in sys.modules
+first, second, other = (next(OwnTraining(imports_it)({}, None, seed, Share())) for seed in (7, 7, 8))
+assert first["drawn"] == second["drawn"] != other["drawn"], (first, second, other)
+assert first["threads"] == 1
+"""
+
+
+def test_a_function_that_imports_torch_itself_is_seeded_from_its_first_trial():
+    """In a process that has no torch yet, as that of a trial."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", PREPARED], check=True, env=environment)
+
+
 # -- nodes ---------------------------------------------------------------------------------------------------------
 
 
@@ -239,6 +293,13 @@ def test_a_grant_on_mixed_nodes(monkeypatch):
     assert granted(monkeypatch, mixed, workers=3, gpu=1) == ({"cpu": 1.0, "gpu": 1.0, "workers": 3}, 1)
     on_demand = {"gpu": 8, "autoscaled": True, "concurrency": 5}
     assert granted(monkeypatch, mixed, **on_demand) == ({"cpu": 1.0, "gpu": 8.0}, 5)
+    assert granted(monkeypatch, [Node(0)], **on_demand) == ({"cpu": 1.0, "gpu": 8.0}, 5)
+
+
+@pytest.mark.parametrize("gpu", [{}, {"gpu": "auto"}])
+def test_gpus_that_are_to_come_are_not_taken_for_none(monkeypatch, gpu):
+    with pytest.raises(InputError, match="no GPU is here yet"):
+        granted(monkeypatch, [Node(16)], autoscaled=True, concurrency=4, **gpu)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,15 @@
 """Results: typed frames, one rule for the best, SQL that only reads."""
 
+import errno
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from test_ledger import limited, open_ledger, run_all, run_one
 
+from raynas.results.database import on_own_disk
 from raynas.results.results import COLUMNS, Results
+from raynas.run.folders import locked
 from raynas.tables import InputError
 
 
@@ -77,6 +82,49 @@ def test_where_keeps_types(results):
     kept = results.where("fitness > 0.5 and state = 'done'")
     assert str(kept["epochs"].dtype) == "Int64"
     assert (kept["fitness"] > 0.5).all()
+
+
+MOUNTS = """\
+/dev/vda1 / ext4 rw 0 0
+server:/all /mnt/all nfs4 rw 0 0
+/dev/vdb /mnt/all/own\\040disk xfs rw 0 0
+overlay /pod overlay rw 0 0
+/dev/vdc /pod/twice ext4 rw 0 0
+bucket /pod/twice fuse.s3fs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "own"),
+    [("/home/me", True), ("/mnt", True), ("/mnt/all/runs", False), ("/mnt/allowed", True), ("/mnt/all/own disk/runs", True),
+     ("/pod/runs", True), ("/pod/twice/runs", False)],
+)  # fmt: skip
+def test_a_disk_that_other_machines_see_is_known_by_its_kind(path, own, tmp_path):
+    mounts = tmp_path / "mounts"
+    mounts.write_text(MOUNTS)
+    assert on_own_disk(Path(path) / "store.db", mounts) is own
+    assert on_own_disk(Path(path) / "store.db", tmp_path / "nothing")  # a system without such a list
+
+
+def test_a_store_on_a_shared_disk_has_no_memory_beside_it(tmp_path, monkeypatch):
+    """SQLite's write-ahead log wants memory that all readers share; a reader in between sees whole trials either way."""
+    monkeypatch.setattr("raynas.results.database.on_own_disk", lambda path: False)
+    ledger = open_ledger(tmp_path, trials=8)
+    run_one(ledger, ledger.next())
+    assert [path.name for path in tmp_path.glob("store.db*")] == ["store.db"]
+    assert len(Results(tmp_path / "store.db").trials) == 1
+    run_one(ledger, ledger.next())
+    assert len(Results(tmp_path / "store.db").trials) == 2
+    ledger.close()
+
+
+def test_a_disk_without_locks_is_said(tmp_path, monkeypatch):
+    def no_locks(file, kind):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with pytest.raises(InputError, match="no file locks .Function not implemented"), locked(tmp_path / "mine"):
+        pass
 
 
 def test_works_while_it_runs(tmp_path):
