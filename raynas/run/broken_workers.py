@@ -58,11 +58,14 @@ def _is_death(cause: BaseException) -> bool:
 
     if NEVER_BEGAN in str(cause):
         return False
-    gone = (ray.RayActorError, ray.NodeDiedError, ray.WorkerCrashedError, ray.LocalRayletDiedError, ray.RpcError)
-    gone += (ray.OutOfMemoryError, ray.ObjectLostError, ray.ActorPlacementGroupRemoved)  # Ray kills to free a node's memory
-    gone += (train.WorkerGroupStartupTimeoutError, train.WorkerGroupStartupFailedError)
-    gone += (train.WorkerHealthCheckTimeoutError,)
-    return isinstance(cause, gone)
+    died = (ray.RayActorError, ray.NodeDiedError, ray.WorkerCrashedError, ray.LocalRayletDiedError, ray.RpcError)
+    taken = (
+        ray.OutOfMemoryError,
+        ray.ObjectLostError,
+        ray.ActorPlacementGroupRemoved,
+    )  # the first: to free a node's memory
+    silent = (train.WorkerHealthCheckTimeoutError, train.WorkerGroupStartupTimeoutError)
+    return isinstance(cause, (*died, *taken, *silent, train.WorkerGroupStartupFailedError))
 
 
 def _is_cut_off(cause: BaseException) -> bool:

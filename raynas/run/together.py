@@ -167,11 +167,11 @@ def _follow(plan: Plan, ledger: Ledger, trial: Trial, view: View, fit: _Fit, inb
     finished = ledger.most_epochs is not None and trial.epoch >= ledger.most_epochs
     if ledger.must_stop and not finished:  # it goes on from its checkpoint when the search is resumed
         return
-    error = fit.error or gone
-    if error is None or finished:
+    why = fit.error or gone
+    if why is None or finished:
         ledger.end(trial.number, attempt, "done")
         return
-    kind, text = failure_of(error)
+    kind, text = failure_of(why)
     if kind == "lost":
         ledger.lose(trial.number, attempt, kind, text)
     else:
