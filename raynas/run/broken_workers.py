@@ -78,4 +78,5 @@ def _text(error: BaseException, cause: BaseException) -> str:
 
     if not isinstance(error, TrainingFailedError):
         return "".join(traceback.format_exception(error)).strip()
-    return "\n".join([str(error).strip(), *traceback.format_exception_only(cause)]).strip()
+    said, last = str(error).strip(), "".join(traceback.format_exception_only(cause)).strip()
+    return said if said.endswith(last) else f"{said}\n{last}"
