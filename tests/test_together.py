@@ -1,6 +1,7 @@
 """One trial on several workers: who dies, who raises, what goes on from its checkpoint, and what they share."""
 
 from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from raynas.results.store import Store
 from raynas.run import drive, together
 from raynas.run.broken_workers import failure_of
 from raynas.run.experiment import Budget
-from raynas.run.ledger import ATTEMPTS, Ledger
+from raynas.run.ledger import Ledger
 from raynas.run.progress import Silent
 from raynas.run.together import go_on
 from raynas.searchers import SEARCHERS
@@ -247,6 +248,22 @@ class Goal:
     objective = staticmethod(lambda metrics: metrics["accuracy"])
 
 
+class Near:
+    """An Inbox in this process: what its `remote` makes is there at once, and `ray.get` gives it on."""
+
+    def __init__(self):
+        self.inbox = together.Inbox()
+
+    def __getattr__(self, name):
+        return SimpleNamespace(remote=getattr(self.inbox, name))
+
+
+@pytest.fixture
+def near(monkeypatch):
+    monkeypatch.setattr("ray.get", lambda value: value)
+    return Near()
+
+
 def report(epoch):
     return {"metrics": {"epoch": epoch, "finished": epoch == 4, "accuracy": epoch / 10}, "seconds": 1.0, "node": "here"}
 
@@ -258,40 +275,60 @@ def follow(ledger, fit, inbox):
 
 
 def test_an_inbox_that_dies_is_a_trial_lost(ray_here, tmp_path):
-    """The workers' error, if there is one, says it too; without one their work is not taken for done."""
     import ray as rays
 
+    ledger, inbox = open_ledger(tmp_path), together._inbox()
+    rays.get(inbox.put.remote(report(1)))
+    fit = Fit(4, None, lambda look: rays.kill(inbox) if look == 2 else None)
+    trial = follow(ledger, fit, inbox)
+    assert (trial.state, trial.epoch, trial.attempt) == ("queued", 1, 2)
+    assert fit.looked == 4  # the workers have their GPUs until they have ended
+    ledger.store.close()
+
+
+def test_an_inbox_out_of_reach_is_not_heard_again(tmp_path, near, monkeypatch):
+    """Its workers are to end at their next report, not to train on for nobody."""
+    ledger, killed = open_ledger(tmp_path), []
+
+    def unreachable():
+        raise ray.ActorUnavailableError("out of reach", b"1" * 16)
+
+    monkeypatch.setattr(near.inbox, "take", unreachable)
+    monkeypatch.setattr("ray.kill", killed.append)
+    trial = follow(ledger, Fit(4), near)
+    assert (trial.state, trial.attempt, killed) == ("queued", 2, [near])
+    ledger.store.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "epochs", "end"),
+    [
+        (None, 4, ("done", None, 1)),
+        (group(missed(died())), 2, ("queued", None, 2)),
+        (group(missed(died())), 4, ("done", None, 1)),  # after the last epoch it takes nothing with it
+        (group(raised(KeyError("mine"))), 2, ("failed", "error", 1)),
+        (group(raised(Diverged("the loss is nan"))), 2, ("failed", "diverged", 1)),
+    ],
+)
+def test_how_a_trial_ends(tmp_path, near, error, epochs, end):
     ledger = open_ledger(tmp_path)
-    for loss, error in enumerate((None, group(raised(died()))), 1):
-        inbox = together._inbox()
-        rays.get(inbox.put.remote(report(loss)))
-        killed = Fit(4, error, lambda look, inbox=inbox: rays.kill(inbox) if look == 2 else None)
-        trial = follow(ledger, killed, inbox)
-        assert (trial.state, trial.epoch, trial.attempt) == ("queued", loss, loss + 1)
-        assert killed.looked == 4  # the workers have their GPUs until they have ended
-    assert ATTEMPTS > 2
-    inbox = together._inbox()
-    for epoch in (3, 4):
-        rays.get(inbox.put.remote(report(epoch)))
-    trial = follow(ledger, Fit(3, died()), inbox)  # a worker that dies after the last epoch takes nothing with it
-    assert (trial.state, trial.epoch) == ("done", 4)
-    rays.kill(inbox)
+    near.inbox.reports = [report(epoch) for epoch in range(1, epochs + 1)]
+    trial = follow(ledger, Fit(2, error), near)
+    assert (trial.state, trial.failure, trial.attempt) == end
+    assert trial.epoch == epochs
     ledger.store.close()
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_search_that_stops_waits_for_workers_only_if_there_are_any(ray_here, tmp_path, begun):
-    import ray as rays
-
-    ledger, inbox = open_ledger(tmp_path), together._inbox()
+def test_a_search_that_stops_waits_for_workers_only_if_there_are_any(tmp_path, near, begun):
+    ledger = open_ledger(tmp_path)
     if begun:
-        rays.get(inbox.begin.remote())
+        near.inbox.begin()
     fit = Fit(5, None, lambda look: ledger.interrupt() if look == 2 else None)
-    trial = follow(ledger, fit, inbox)
+    trial = follow(ledger, fit, near)
     assert fit.looked == (5 if begun else 2)
     assert trial.state == "running"  # and queued when the ledger is closed
-    assert not rays.get(inbox.put.remote(report(1)))
-    rays.kill(inbox)
+    assert not near.inbox.put(report(1))
     ledger.store.close()
 
 
@@ -299,8 +336,13 @@ def test_the_inbox_is_pinned_to_the_drivers_node(ray_here, monkeypatch):
     import ray as rays
 
     asked = {}
-    monkeypatch.setattr(rays.actor.ActorClass, "options", lambda self, **given: asked.update(given) or self)
-    rays.kill(together._inbox())
+
+    def options(self, **given):
+        asked.update(given)
+        return SimpleNamespace(remote=lambda: None)
+
+    monkeypatch.setattr(rays.actor.ActorClass, "options", options)
+    together._inbox()
     where = asked["scheduling_strategy"]
     assert (where.node_id, where.soft) == (rays.get_runtime_context().get_node_id(), False)
 
