@@ -23,7 +23,7 @@ from raynas.run.broken_workers import failure_of
 from raynas.run.experiment import Budget
 from raynas.run.ledger import Ledger
 from raynas.run.progress import Silent
-from raynas.run.together import go_on
+from raynas.run.together import retry_failed
 from raynas.searchers import SEARCHERS
 from raynas.settings import construct
 from raynas.space import read
@@ -144,7 +144,7 @@ def open_ledger(folder, workers=2, count=1):
         Store.create(path, row).close()
     store = Store.open(path, writable=True)
     if workers > 1:
-        go_on(store)
+        retry_failed(store)
     searcher = construct(SEARCHERS["random"], {}, "search", space, 0)
     resources = {"cpu": 1.0, "gpu": 1.0, "workers": workers}
     ledger = Ledger(store, folder, space, searcher, Budget(trials=count), 0, resources, keep=1, most_epochs=4)

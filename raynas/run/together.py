@@ -88,13 +88,13 @@ def train_together(plan: Plan, ledger: Ledger, view: View, training: NetworkTrai
     with tempfile.TemporaryDirectory(prefix="tune-", dir=ledger.folder) as scratch:
         while not isinstance(trial := ledger.next(), str):
             inbox = _inbox()
-            fit = _Fit(_trainer(ledger, trial, training, inbox, scratch, plan.experiment.resources.autoscaled))
+            fit = _Fit(_trainer(ledger, trial, training, inbox, scratch))
             fit.start()
             _follow(plan, ledger, trial, view, fit, inbox)
             ray.kill(inbox)
 
 
-def go_on(store: Store) -> None:
+def retry_failed(store: Store) -> None:
     """Have trials that failed, but did not diverge, run again from the checkpoints that they kept: those that nothing was
     asked after, so that the searcher need not unlearn what it built on."""
     rows = store.rows(trials)
@@ -113,9 +113,7 @@ def _inbox() -> Any:
     return ray.remote(num_cpus=0)(Inbox).options(scheduling_strategy=here).remote()
 
 
-def _trainer(
-    ledger: Ledger, trial: Trial, training: NetworkTraining, inbox: Any, scratch: str, autoscaled: bool
-) -> Any:
+def _trainer(ledger: Ledger, trial: Trial, training: NetworkTraining, inbox: Any, scratch: str) -> Any:
     from ray import train
     from ray.train.torch import TorchTrainer
 
@@ -135,12 +133,8 @@ def _trainer(
         scaling_config=train.ScalingConfig(
             num_workers=int(ledger.resources["workers"]), use_gpu=gpu > 0, resources_per_worker=each
         ),
-        run_config=train.RunConfig(
-            name=f"{trial.number:05d}-{trial.attempt}",
-            storage_path=scratch,
-            # Ray's default is to try for ever; where nodes are added on demand that is what is wanted
-            failure_config=train.FailureConfig(controller_failure_limit=-1 if autoscaled else 0),
-        ),
+        # Ray waits for ever for the nodes and GPUs of all workers, as Tune does for those of a trial
+        run_config=train.RunConfig(name=f"{trial.number:05d}-{trial.attempt}", storage_path=scratch),
     )
 
 
