@@ -16,11 +16,14 @@ from ray.train.v2.api.exceptions import ControllerError
 
 import raynas
 from raynas.objectives import Diverged
+from raynas.results.results import Results
 from raynas.results.schema import trials
 from raynas.results.store import Store
 from raynas.run import drive, together
 from raynas.run.broken_workers import failure_of
+from raynas.run.drive import SearchFailed
 from raynas.run.experiment import Budget
+from raynas.run.final import check_trained
 from raynas.run.ledger import Ledger
 from raynas.run.progress import Silent
 from raynas.run.together import retry_failed
@@ -139,7 +142,7 @@ def open_ledger(folder, workers=2, count=1):
     path = folder / "store.db"
     space = read({"x": tune.uniform(0.0, 1.0)})
     if not path.exists():
-        spec = {"space": space.spec(), "objective": {"fitness": "accuracy"}}
+        spec = {"space": space.spec(), "objective": {"fitness": "accuracy"}, "resources": {"workers": workers}}
         row = {"name": "test", "spec": spec, "seed": 0, "data": None, "fingerprints": {}}
         Store.create(path, row).close()
     store = Store.open(path, writable=True)
@@ -195,6 +198,30 @@ def test_hours_of_several_workers_are_kept(tmp_path, failure):
     assert len(again.trials) == 1
     again.close()
     again.store.close()
+
+
+@pytest.mark.parametrize(
+    ("workers", "failure", "said"),
+    [
+        (2, "error", r"\(error\); its checkpoint is kept, to go on from: raynas resume test\n\nwhy"),
+        (2, "diverged", r"\(diverged\)\n\nwhy"),
+        (1, "error", r"\(error\)\n\nwhy"),
+    ],
+)
+def test_a_final_training_that_failed_says_so(tmp_path, workers, failure, said):
+    ledger = open_ledger(tmp_path, workers)
+    run_into(ledger, failure)
+    ledger.close()
+    ledger.store.close()
+    with pytest.raises(SearchFailed, match=said):
+        check_trained(Results(tmp_path / "store.db"))
+    ledger = open_ledger(tmp_path, 2)
+    trial = ledger.next()
+    if trial != "end":
+        ledger.hear(0, trial.attempt, 3, {"accuracy": 0.3}, 0.3, 1.0)
+        ledger.end(0, trial.attempt, "done")
+        check_trained(Results(tmp_path / "store.db"))
+    ledger.store.close()
 
 
 def test_what_diverged_or_was_one_workers_is_not_kept(tmp_path):
