@@ -107,6 +107,7 @@ FAILURES = [
     ("diverged", group(missed(died()), raised(Diverged("the loss is nan"))), "the loss is nan"),
     ("oom", group(raised(CUT), raised(torch.OutOfMemoryError("CUDA out of memory"))), "CUDA out of memory"),
     ("oom", group(raised(MemoryError("no room"))), "no room"),
+    ("oom", group(missed(told(torch.OutOfMemoryError("CUDA out of memory")))), "CUDA out of memory"),
     ("error", group(raised(KeyError("mine"))), "mine"),
     ("error", group(None, raised(KeyError("mine"))), "mine"),
     ("error", group(raised(CUT), raised(KeyError("mine"))), "mine"),

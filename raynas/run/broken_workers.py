@@ -59,11 +59,8 @@ def _is_death(cause: BaseException) -> bool:
     if NEVER_BEGAN in str(cause):
         return False
     died = (ray.RayActorError, ray.NodeDiedError, ray.WorkerCrashedError, ray.LocalRayletDiedError, ray.RpcError)
-    taken = (
-        ray.OutOfMemoryError,
-        ray.ObjectLostError,
-        ray.ActorPlacementGroupRemoved,
-    )  # the first: to free a node's memory
+    # Ray kills to free a node's memory
+    taken = (ray.OutOfMemoryError, ray.ObjectLostError, ray.ActorPlacementGroupRemoved)
     silent = (train.WorkerHealthCheckTimeoutError, train.WorkerGroupStartupTimeoutError)
     return isinstance(cause, (*died, *taken, *silent, train.WorkerGroupStartupFailedError))
 
