@@ -16,6 +16,7 @@ from ray.train.v2.api.exceptions import ControllerError
 
 import raynas
 from raynas.objectives import Diverged
+from raynas.results import Asked, Heard
 from raynas.results.results import Results
 from raynas.results.schema import trials
 from raynas.results.store import Store
@@ -186,6 +187,13 @@ def test_hours_of_several_workers_are_kept(tmp_path, failure):
     ledger.store.close()
     assert ledger.checkpoint(trial).is_dir()
     again = open_ledger(tmp_path)
+    (row,) = again.store.rows(trials)
+    assert [row[name] for name in ("state", "failure", "error", "ended")] == ["queued", None, None, None]
+    assert [type(event) for event in again.store.history()] == [
+        Asked,
+        Heard,
+        Heard,
+    ]  # the searcher has not heard of its end
     assert not again.changed
     assert again.trained == 1
     back = again.next()
