@@ -19,6 +19,7 @@ from raynas.train.fit import Progress, evaluate, fit
 from raynas.train.parallel import fit_together, part_of
 from raynas.train.recipe import Recipe
 
+PATIENCE_S = 240
 IMAGES, CPU = 96, torch.device("cpu")
 RECIPE = Recipe(epochs=2, batch_size=16, lr=1e-2, precision="float32")
 STILL = Recipe(epochs=2, batch_size=16, lr=1e-12, precision="float32", weight_decay=0.0)
@@ -98,10 +99,12 @@ def work(rank, folder):
 def both(folder):
     """What each of the two found."""
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=work, args=(rank, folder)) for rank in (0, 1)]
+    processes = [context.Process(target=work, args=(rank, folder), daemon=True) for rank in (0, 1)]
     for process in processes:
         process.start()
     for process in processes:
+        process.join(PATIENCE_S)
+        process.kill()  # one that waits for the other for ever
         process.join()
     assert [process.exitcode for process in processes] == [0, 0]
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
