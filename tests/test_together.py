@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import trainings
 import two_processes
+from fallible import Fallible
 from ray import cloudpickle, tune
 from ray import exceptions as ray
 from ray.core.generated.common_pb2 import ActorDiedErrorContext
@@ -444,7 +444,7 @@ def test_a_worker_that_dies_and_one_that_raises_cost_no_epoch(ray_here, tmp_path
     def fallible(plan):
         whole = made(plan)
         given = {each.name: getattr(whole, each.name) for each in fields(whole)}
-        return trainings.Fallible(**given, marks=str(tmp_path))
+        return Fallible(**given, marks=str(tmp_path))
 
     def heard(error):
         found = failure_of(error)
