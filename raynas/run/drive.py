@@ -21,7 +21,7 @@ from raynas.run.ledger import INTERRUPTED, Ledger
 from raynas.run.plan import Plan
 from raynas.run.progress import Lines, Live, Silent, View
 from raynas.run.sharing import measured_share
-from raynas.run.together import train_together
+from raynas.run.together import retry_failed, train_together
 from raynas.run.tracking import open_trackers
 from raynas.run.watch import Watch
 
@@ -107,6 +107,8 @@ def drive(
         )
         for leftover in place.glob("tune-*"):  # of a driver that was killed
             shutil.rmtree(leftover, ignore_errors=True)
+        if experiment.resources.workers > 1:
+            retry_failed(store)
         history = ledger.replay()
         ledger.audience.replay(history)
         if ledger.changed and experiment.stop["name"] != "pbt":  # which changes configs itself

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from raynas.results.results import Results
+from raynas.run.drive import SearchFailed
 from raynas.run.folders import open_results
 from raynas.run.launch import launch
 from raynas.run.winner import trial_number
@@ -27,14 +28,29 @@ def train(
     """Train the network of the best trial (or of the one numbered `trial`) anew, as an experiment of its own with one trial,
     on `workers` processes that share every batch; blocks until it is trained.
 
-    `settings` are fields of Experiment; data, its split, recipe and seed are the search's where not given.
+    `settings` are fields of Experiment; data, its split, recipe and seed are the search's where not given. Raises SearchFailed
+    when the training failed; the same call goes on from the checkpoint that several workers keep, unless it diverged.
     """
     results = results if isinstance(results, Results) else open_results(results, home)
     spec = final_spec(results, settings, trial)
     if workers is not None:
         spec["resources"] = {**spec.get("resources", {}), "workers": workers}
     name = name or f"{results.name}-trained"
-    return launch(spec, name=name, home_dir=home, data_dir=data_dir, address=address, progress=progress)
+    trained = launch(spec, name=name, home_dir=home, data_dir=data_dir, address=address, progress=progress)
+    check_trained(trained)
+    return trained
+
+
+def check_trained(results: Results) -> None:
+    """Raises SearchFailed where every trial failed, with what to do about it."""
+    trials = results.trials
+    if trials.empty or not (trials["state"] == "failed").all():
+        return
+    last, workers = trials.iloc[-1], results.experiment["spec"].get("resources", {}).get("workers", 1)
+    said = f"the training failed ({last['failure']})"
+    if workers > 1 and last["failure"] != "diverged":
+        said += f"; its checkpoint is kept, to go on from: raynas resume {results.name}"
+    raise SearchFailed(f"{said}\n\n{last['error']}", results.name)
 
 
 def final_spec(results: Results, settings: dict[str, Any], trial: int | None = None) -> dict[str, Any]:

@@ -443,5 +443,9 @@ class Ledger:
         """Weights stay for the best `keep` trials, for the front of several goals, and for those that are not over."""
         best = {trial.number for trial in (*self.best(self.keep), *(self.ranking.front if self.keep else ()))}
         for number in numbers:
-            if self.trials[number].ended and number not in best:
+            if self.trials[number].ended and number not in best and not self._may_go_on(self.trials[number]):
                 shutil.rmtree(self.checkpoint(self.trials[number]), ignore_errors=True)
+
+    def _may_go_on(self, trial: Trial) -> bool:
+        """Whether a trial that failed keeps its checkpoint: hours of several workers, for what may not happen again."""
+        return self.resources.get("workers", 1) > 1 and trial.failure not in (None, "diverged")

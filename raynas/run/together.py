@@ -3,15 +3,16 @@
 import tempfile
 import threading
 import time
-import traceback
 from typing import Any
 
 from raynas.objectives import Diverged, Trial
+from raynas.results import Store
+from raynas.results.schema import trials
+from raynas.run.broken_workers import failure_of
 from raynas.run.ledger import Ledger
 from raynas.run.plan import Plan
 from raynas.run.progress import View
 from raynas.train.network import NetworkTraining
-from raynas.train.trainable import kind_of_failure
 
 LOOK_S = 0.1  # between two looks at what came in
 
@@ -21,7 +22,10 @@ class Inbox:
 
     def __init__(self) -> None:
         self.reports: list[dict[str, Any]] = []
-        self.wanted = True
+        self.wanted, self.begun = True, False
+
+    def begin(self) -> None:
+        self.begun = True
 
     def put(self, report: dict[str, Any]) -> bool:
         self.reports.append(report)
@@ -31,8 +35,10 @@ class Inbox:
         reports, self.reports = self.reports, []
         return reports
 
-    def let_go(self) -> None:
+    def let_go(self) -> bool:
+        """Whether there are workers, who will hear of it at their next report."""
         self.wanted = False
+        return self.begun
 
 
 def _work(given: dict[str, Any]) -> None:
@@ -46,6 +52,8 @@ def _work(given: dict[str, Any]) -> None:
 
     torch.set_num_threads(max(1, int(given["cpu"])))
     device = get_device()
+    if dist.get_rank() == 0:
+        ray.get(given["inbox"].begin.remote())
     began = time.perf_counter()
     for metrics in train_part(given["training"], given["config"], given["checkpoint"], given["seed"], device):
         go_on = torch.ones(1, device=device)
@@ -79,11 +87,30 @@ def train_together(plan: Plan, ledger: Ledger, view: View, training: NetworkTrai
 
     with tempfile.TemporaryDirectory(prefix="tune-", dir=ledger.folder) as scratch:
         while not isinstance(trial := ledger.next(), str):
-            inbox = ray.remote(num_cpus=0)(Inbox).remote()
+            inbox = _inbox()
             fit = _Fit(_trainer(ledger, trial, training, inbox, scratch))
             fit.start()
             _follow(plan, ledger, trial, view, fit, inbox)
             ray.kill(inbox)
+
+
+def retry_failed(store: Store) -> None:
+    """Have trials that failed, but did not diverge, run again from the checkpoints that they kept: those that nothing was
+    asked after, so that the searcher need not unlearn what it built on."""
+    rows = store.rows(trials)
+    last = max((row["asked"] for row in rows), default=0)
+    for row in rows:
+        if row["state"] == "failed" and row["failure"] != "diverged" and row["told"] > last:
+            store.set_trial(row["number"], state="queued", failure=None, error=None, told=None, ended=None)
+
+
+def _inbox() -> Any:
+    """An Inbox on the driver's node: with any other node only the workers there are lost."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0)(Inbox).options(scheduling_strategy=here).remote()
 
 
 def _trainer(ledger: Ledger, trial: Trial, training: NetworkTraining, inbox: Any, scratch: str) -> Any:
@@ -106,6 +133,7 @@ def _trainer(ledger: Ledger, trial: Trial, training: NetworkTraining, inbox: Any
         scaling_config=train.ScalingConfig(
             num_workers=int(ledger.resources["workers"]), use_gpu=gpu > 0, resources_per_worker=each
         ),
+        # Ray waits for ever for the nodes and GPUs of all workers, as Tune does for those of a trial
         run_config=train.RunConfig(name=f"{trial.number:05d}-{trial.attempt}", storage_path=scratch),
     )
 
@@ -113,24 +141,35 @@ def _trainer(ledger: Ledger, trial: Trial, training: NetworkTraining, inbox: Any
 def _follow(plan: Plan, ledger: Ledger, trial: Trial, view: View, fit: _Fit, inbox: Any) -> None:
     """Hear the trial's reports until it has ended or is let go."""
     import ray
+    from ray.exceptions import RayActorError
 
     attempt, over, told = trial.attempt, False, False
+    gone: BaseException | None = None
     while not over:
         over = not fit.is_alive()  # before the last look: nothing comes after it
-        for report in ray.get(inbox.take.remote()):
-            _hear(plan, ledger, trial, report)
+        try:
+            for report in [] if gone else ray.get(inbox.take.remote()):
+                _hear(plan, ledger, trial, report)
+            if (ledger.must_stop or trial.ended) and not (told or gone):  # ended: it diverged
+                told = True
+                over |= not ray.get(inbox.let_go.remote())  # the GPUs may never come
+        except RayActorError as error:
+            gone = error
+            ray.kill(inbox)  # one that was only out of reach: the workers are to end at their next report
         view.refresh()
-        if (ledger.must_stop or trial.ended) and not told:  # ended: it diverged
-            told = True
-            inbox.let_go.remote()
         fit.join(LOOK_S)
     finished = ledger.most_epochs is not None and trial.epoch >= ledger.most_epochs
     if ledger.must_stop and not finished:  # it goes on from its checkpoint when the search is resumed
         return
-    if fit.error is None:
+    why = fit.error or gone
+    if why is None or finished:
         ledger.end(trial.number, attempt, "done")
+        return
+    kind, text = failure_of(why)
+    if kind == "lost":
+        ledger.lose(trial.number, attempt, kind, text)
     else:
-        _fail(ledger, trial, attempt, fit.error)
+        ledger.end(trial.number, attempt, kind, text)
 
 
 def _hear(plan: Plan, ledger: Ledger, trial: Trial, report: dict[str, Any]) -> None:
@@ -143,15 +182,3 @@ def _hear(plan: Plan, ledger: Ledger, trial: Trial, report: dict[str, Any]) -> N
         ledger.end(trial.number, trial.attempt, "diverged", str(error))
         return
     ledger.hear(trial.number, trial.attempt, epoch, metrics, fitness, report["seconds"], report["node"])
-
-
-def _fail(ledger: Ledger, trial: Trial, attempt: int, error: BaseException) -> None:
-    """What became of a trial whose workers raised, or died."""
-    causes = [*getattr(error, "worker_failures", {}).values(), error]
-    said = next((cause for cause in causes if isinstance(cause, Diverged)), causes[0])
-    text = "".join(traceback.format_exception(said)).strip()
-    if "ActorDied" in text or "WorkerDied" in text or "NodeDied" in text:
-        ledger.lose(trial.number, attempt, "lost", text)
-        return
-    kind = "diverged" if "Diverged" in text else kind_of_failure(said)
-    ledger.end(trial.number, attempt, kind, str(said) if kind == "diverged" else text)

@@ -1,5 +1,6 @@
 """One training in several processes: each takes its part of every batch, and the gradients are averaged."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from raynas.data.batches import Augmentation, Batches
@@ -15,10 +17,12 @@ from raynas.data.dataset import Split
 from raynas.data.store import fetch
 from raynas.rng import seed_at
 from raynas.tables import InputError
-from raynas.train.checkpoint import save_checkpoint
+from raynas.train.checkpoint import CheckpointError, save_checkpoint
 from raynas.train.fit import Progress, fit
 from raynas.train.network import NetworkTraining
 from raynas.train.recipe import Recipe, recipe_for
+
+HOST = 64  # bytes of a node's name that are told to the others
 
 
 class Part(Batches):
@@ -49,8 +53,21 @@ class Part(Batches):
 
 
 class Together(DistributedDataParallel):
-    """A network whose gradients are averaged over the processes. An evaluation needs no one else, and what a training asks
-    of a network (its pace, the weight of an auxiliary head) is the network's."""
+    """A network whose gradients are averaged over the processes. Batch norm takes the statistics of each process's part; the
+    running ones are averaged when the training turns to evaluation, so that all evaluate and keep the same network. An
+    evaluation itself needs no one else, and what a training asks of a network (its pace, the weight of an auxiliary head)
+    is the network's."""
+
+    def __init__(self, network: nn.Module, device_ids: list[int] | None = None):
+        # the networks of a space may hold layers whose output nothing reads; DDP's own broadcast of buffers, one a step,
+        # would overwrite what each process has seen with what the first has
+        super().__init__(network, device_ids=device_ids, find_unused_parameters=True, broadcast_buffers=False)
+
+    def train(self, mode: bool = True) -> "Together":
+        if self.training and not mode:
+            average_statistics(self.module)
+        super().train(mode)
+        return self
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         return super().forward(*inputs, **named) if self.training else self.module(*inputs, **named)
@@ -60,6 +77,19 @@ class Together(DistributedDataParallel):
             return super().__getattr__(name)
         except AttributeError:
             return getattr(super().__getattr__("module"), name)
+
+
+@torch.no_grad()
+def average_statistics(network: nn.Module) -> None:
+    """Make the running statistics of batch norm the mean of the processes': that of the means is the batch's."""
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    found = [each for norm in norms for each in (norm.running_mean, norm.running_var) if each is not None]
+    if not found:
+        return
+    values = torch.cat(found)
+    dist.all_reduce(values)
+    for each, value in zip(found, (values / dist.get_world_size()).split([len(each) for each in found]), strict=True):
+        each.copy_(value)
 
 
 def check_parts(recipe: Recipe, images: int, validation: int, world: int) -> None:
@@ -83,8 +113,7 @@ def fit_together(
     process yields the same metrics: those of the whole."""
     rank, world = dist.get_rank(), dist.get_world_size()
     devices = [train.device.index] if train.device.type == "cuda" else None
-    # the networks of a space may hold layers whose output nothing reads
-    model = Together(network, device_ids=devices, find_unused_parameters=True)
+    model = Together(network, devices)
     part = Part(train, rank, world, seed)
     draws = seed if rank == 0 else seed_at(seed, 3, rank)  # of dropout: other images, other masks
     for found in fit(model, part, validation, recipe, progress, draws):
@@ -96,6 +125,21 @@ def fit_together(
         dist.all_reduce(values)
         progress.metrics = {**found, **dict(zip(weights, values.tolist(), strict=True))}
         yield dict(progress.metrics)
+
+
+def check_starts(epoch: int, checkpoint: Path, device: torch.device) -> None:
+    """Raises CheckpointError in every process where they have read different checkpoints: each would go through its own
+    number of epochs, and wait for ever for the others."""
+    own = torch.tensor([epoch, *socket.gethostname().encode()[:HOST].ljust(HOST)], device=device)
+    starts = [torch.zeros_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(starts, own)
+    told = [(int(start[0]), bytes(start[1:].tolist()).decode(errors="replace").strip()) for start in starts]
+    if len({epoch for epoch, _ in told}) > 1:
+        each = ", ".join(f"worker {rank} on {host} epoch {epoch}" for rank, (epoch, host) in enumerate(told))
+        raise CheckpointError(
+            f"the workers see different checkpoints in '{checkpoint}': {each} (0: none, or a damaged one). "
+            "All their nodes must share this folder; where they do, one of them saw it late: go on with raynas resume"
+        )
 
 
 def train_part(
@@ -110,6 +154,7 @@ def train_part(
     train = Batches(data.train, *moments, device)
     validation = Batches(part_of(data.validation, rank, world), *moments, device)
     network, progress = training.start(config, checkpoint, seed, device)
+    check_starts(progress.epoch, checkpoint, device)
     if progress.epoch > 0:
         yield {"epoch": progress.epoch, "finished": progress.epoch >= recipe.epochs, **progress.metrics}
     for _ in fit_together(network, train, validation, recipe, progress, seed, len(data.validation)):
