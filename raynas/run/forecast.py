@@ -67,7 +67,9 @@ def forecast(spec: Mapping[str, Any], *, data_dir: str | Path | None = None, add
     if plan.table is not None:
         raise InputError("trials of a table take no time: raynas simulate says what a search on it would do")
     if plan.architectures is not None:
-        raise InputError("a plan probes trainings that report epoch by epoch; it cannot stop a supernet after some batches")
+        raise InputError(
+            "a plan probes trainings that report epoch by epoch; it cannot stop a supernet after some batches"
+        )
     if plan.experiment.resources.workers > 1:
         raise InputError("a plan probes trials of one process; leave resources.workers out")
     with environment(QUIET), connected(address):
@@ -110,7 +112,9 @@ def sum_up(
 ) -> Forecast:
     cpu, gpu = resources["cpu"], resources["gpu"]
     trial_s = interval([each.epoch_s * each.epochs for each in paces])
-    start_s, epochs = (statistics.fmean(values) for values in zip(*((each.start_s, each.epochs) for each in paces), strict=True))
+    start_s, epochs = (
+        statistics.fmean(values) for values in zip(*((each.start_s, each.epochs) for each in paces), strict=True)
+    )
     runs = course(plan, plan.experiment.budget.trials or SIMULATED, slots, round(epochs))
     used = [use(plan, each, slots, gpu, runs) for each in trial_s]
     plain = Forecast(

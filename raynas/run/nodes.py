@@ -42,9 +42,10 @@ def nodes() -> list[Node]:
 
 
 def _node(record: dict[str, Any]) -> Node:
-    names = ("CPU", "GPU", "memory", "object_store_memory")
-    amounts = (float(record["Resources"].get(name, 0.0)) for name in names)
-    return Node(*amounts, record["NodeID"], record["NodeManagerAddress"])
+    cpu, gpu, memory, store = (
+        float(record["Resources"].get(name, 0.0)) for name in ("CPU", "GPU", "memory", "object_store_memory")
+    )
+    return Node(cpu, gpu, memory, store, record["NodeID"], record["NodeManagerAddress"])
 
 
 def slots(there: Iterable[Node], cpu: float, gpu: float) -> int:

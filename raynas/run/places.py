@@ -29,7 +29,9 @@ class Waiting:
         ever = any(node.room(self.cpu, self.gpu) for node in there)
         what = f"{self.cpu:g} cpu and {self.gpu:g} gpu on {self.node.address if self.node else 'this Ray'}"
         if not ever and not self.on_demand:
-            raise InputError(f"no node that is there could ever give {what}: {'; '.join(map(str, there)) or 'it is gone'}")
+            raise InputError(
+                f"no node that is there could ever give {what}: {'; '.join(map(str, there)) or 'it is gone'}"
+            )
         if time.monotonic() >= self.due:
             say(f"waiting for {what}: {'others hold them' if ever else 'no node that is there has them'}")
             self.pause = min(2 * self.pause, RARELY_S)

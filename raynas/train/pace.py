@@ -91,7 +91,9 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _timed(batches: Iterator[tuple[Tensor, Tensor]], work: Any, device: torch.device, least_s: float) -> tuple[float, int]:
+def _timed(
+    batches: Iterator[tuple[Tensor, Tensor]], work: Any, device: torch.device, least_s: float
+) -> tuple[float, int]:
     """Seconds that `work` took on batches until at least so many had passed or there were no more, and their images."""
     since, images = time.perf_counter(), 0
     for number, (pictures, labels) in enumerate(batches, start=1):
