@@ -2,6 +2,7 @@
 
 import heapq
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from ray import tune
 from torch import nn
 
 import raynas
+from raynas.cli.plan import _lines
 from raynas.data import load
 from raynas.results.results import Results
 from raynas.results.store import Store
@@ -21,7 +23,7 @@ from raynas.run.final import train
 from raynas.run.forecast import forecast, interval, sum_up
 from raynas.run.ledger import Ledger
 from raynas.run.nodes import Node, largest, slots
-from raynas.run.paces import TOGETHER, probe, together
+from raynas.run.paces import TOGETHER, together
 from raynas.run.places import on_each, places
 from raynas.run.plan import make_plan
 from raynas.run.sharing import CONTEXT, GIB, MARGIN, SHARES, candidates, decide, measured_share, share_for
@@ -742,22 +744,18 @@ def test_the_pace_of_a_training_of_ones_own(monkeypatch, tmp_path, each_s, repor
 
 
 def test_probes_begin_together(ray_here, tmp_path):
-    """Each is warm before any is timed, in each of the rounds."""
-    import ray
-    import trainings
-
-    from raynas.run.nodes import nodes
-
-    space = {"x": {"uniform": [0.0, 1.0]}, "journal": str(tmp_path / "journal")}
-    plan = planned(space=space, data=None, trainable="trainings:noted", objective="score", budget={"trials": 4})
-    resources = {"cpu": ray.cluster_resources()["CPU"] / 2, "gpu": 0.0}
-    paces, count = probe(plan, nodes(), resources, 2)
-    assert (count, len(paces)) == (2, 6)
-    assert {each.epochs for each in paces} == {2}
-    lines = (tmp_path / "journal").read_text().split()
-    assert [sorted(lines[first : first + 4]) for first in range(0, 12, 4)] == [["1", "1", "2", "2"]] * 3
-    assert all(lines[first : first + 2] == ["1", "1"] for first in range(0, 12, 4))
-    assert trainings.noted.__name__ == "noted"
+    """Each is warm before any is timed, in each of the rounds; a training of one's own is planned like any other."""
+    journal = tmp_path / "journal"
+    spec = {"space": {"x": {"uniform": [0.0, 1.0]}, "journal": str(journal)}, "trainable": "trainings:noted"}
+    resources = {"cpu": 1, "gpu": 0}
+    found = forecast({**spec, "objective": "score", "budget": {"trials": 4}, "resources": resources})
+    assert (found.together, found.probed, found.epochs, found.trials) == (2, 6, 2.0, 4)
+    assert found.trial_s[0] == pytest.approx(2 * found.epoch_s[0])
+    assert (found.data_bytes, found.peak_bytes, found.kept) == (0, 0, 1.0)
+    assert "data" not in dict(_lines(found))
+    lines = journal.read_text().split()
+    assert lines[:2] + lines[4:6] + lines[8:10] == ["1"] * 6
+    assert lines[2:4] + lines[6:8] + lines[10:] == ["2"] * 6
 
 
 # -- room for probes -----------------------------------------------------------------------------------------------
@@ -891,12 +889,15 @@ def test_a_plan_on_ray(ray_here, tmp_path, monkeypatch):
 
 
 def test_what_a_plan_prints():
-    from raynas.cli.plan import _lines
-
     found = summed(planned(budget={"trials": 40}, stop="asha", training={"epochs": 9}))
     said = dict(_lines(found))
     assert said["trials at once"] == "4, each with 2 CPU and 0.25 GPU"
     assert said["trials"] == "40 (the budget's trials)"
+    assert said["an epoch"].endswith("from 6 sampled candidates")
+    assert dict(_lines(replace(found, together=4)))["an epoch"].endswith("from 6 sampled candidates, 4 at once")
+    hours = summed(planned(budget={"gpu_hours": 10}))
+    assert dict(_lines(hours))["trials"] == "144 (134 to 155; the budget's gpu_hours)"
+    assert dict(_lines(hours))["GPU-hours"] == "10 (10 to 10)"
     assert said["asha"].startswith(f"trains {found.kept:.0%} of all epochs")
     assert said["data"].startswith("3.8 MiB, of 1.0 GiB object store")
 
@@ -905,7 +906,7 @@ def test_what_a_plan_prints():
     ("settings", "said"),
     [
         (
-            {"oneshot": "enas", "space": "enas_micro"},
+            {"oneshot": {"name": "enas", "layers": 1, "channels": 2}, "space": "enas_micro"},
             "cannot stop a supernet",
         ),
         ({"resources": {"workers": 2, "gpu": 0}}, "leave resources.workers out"),
