@@ -50,9 +50,10 @@ def probe(plan: Plan, there: Sequence[Node], resources: dict[str, float], most: 
         for first in range(0, len(configs), len(probers)):
             pairs = list(zip(probers, configs[first:], strict=False))
             warm = [prober.warm.remote(config) for prober, config in pairs]
-            ready, _ = ray.wait(warm, num_returns=len(warm), timeout=LATE_S)
-            ray.get(ready)  # raises what a candidate raised
-            paces += ray.get([prober.timed.remote() for prober, _ in pairs])
+            ray.wait(warm, num_returns=len(warm), timeout=LATE_S)
+            timed = [prober.timed.remote() for prober, _ in pairs]
+            ray.get(warm)  # raises what a candidate raised
+            paces += ray.get(timed)
     return paces, len(probers)
 
 
