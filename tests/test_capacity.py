@@ -628,6 +628,12 @@ def test_a_budget_that_bounds_leaves_the_number_of_trials_uncertain():
     assert timed.cpu_hours == pytest.approx((8.0, 8.0, 8.0))
 
 
+def test_a_trial_that_nobody_knows_the_length_of_is_not_guessed():
+    given = [*paces(1.0, 2.0), *paces(1.0, epochs=0)]
+    with pytest.raises(InputError, match="nothing says how many epochs it has: --epochs N"):
+        sum_up(planned(), {"cpu": 1.0, "gpu": 0.0}, 1, given, None, GIB)
+
+
 def test_the_interval_of_a_mean_of_durations():
     assert interval([5.0] * 6) == (5.0, 5.0, 5.0)
     mean, low, high = interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])

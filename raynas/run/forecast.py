@@ -85,11 +85,6 @@ def forecast(spec: Mapping[str, Any], *, data_dir: str | Path | None = None, add
         most = together(there, resources["cpu"], resources["gpu"], slots, plan.experiment.budget.trials)
         paces, at_once = probe(plan, there, resources, most)
         store = round(min(node.object_store for node in there))
-    if not all(each.epochs for each in paces):
-        raise InputError(
-            f"a trial reports on after {MOST_S:g} s, and nothing says how many epochs it has: --epochs N (of a plan only), "
-            "or stop.max_epochs=N"
-        )
     return sum_up(plan, resources, slots, paces, sharing, store, at_once)
 
 
@@ -110,6 +105,12 @@ def sum_up(
     store: int,
     at_once: int = 1,
 ) -> Forecast:
+    """From what was found to what is said. Raises InputError where nobody knows how long a trial is."""
+    if not all(each.epochs for each in paces):
+        raise InputError(
+            f"a trial reports on after {MOST_S:g} s, and nothing says how many epochs it has: --epochs N (of a plan only), "
+            "or stop.max_epochs=N"
+        )
     cpu, gpu = resources["cpu"], resources["gpu"]
     trial_s = interval([each.epoch_s * each.epochs for each in paces])
     start_s, epochs = (
