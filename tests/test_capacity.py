@@ -401,6 +401,9 @@ def test_every_node_with_gpus_is_looked_at():
         for order in (there, there[::-1]):
             where = on_each(order, 1.0, 0.125, lambda place: task.options(scheduling_strategy=place).remote())
             assert where == [node.id for node in order]
+            with places(0.5, 0.25, 2, order[0]) as found:
+                halves = [task.options(num_cpus=0.5, num_gpus=0.25, scheduling_strategy=place) for place in found]
+                assert ray.get([half.remote() for half in halves]) == [order[0].id] * 2
         plan = planned(resources={"gpu": "auto"})
         configs = candidates(plan, 2)
         found = _measured(plan, there, configs)
