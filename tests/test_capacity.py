@@ -366,19 +366,29 @@ def test_another_device_measures_the_largest_candidate(monkeypatch):
     assert seen[""][0].needed > seen[""][1].needed > 0
 
 
-def test_all_are_measured_on_one_node_and_the_largest_on_the_others(ray_here, monkeypatch):
+def test_all_are_measured_on_one_node_and_the_largest_on_the_others(monkeypatch):
     from raynas.run import sharing as module
 
     asked = []
 
+    class Task:
+        def options(self, scheduling_strategy):
+            return self
+
+        def remote(self, shared, configs, training, known):
+            return configs, known
+
     def answered(there, cpu, gpu, start):
-        asked.append((there, cpu, gpu))
+        asked.append((there, cpu, gpu, *start("a place")))
         return [[Peak(5, 1, 9, "A"), Peak(7, 1, 9, "A")]] if len(asked) == 1 else [[Peak(8, 1, 9, "B")]] * len(there)
 
+    monkeypatch.setattr("ray.remote", lambda **resources: lambda function: Task())
+    monkeypatch.setattr("raynas.data.store.share", lambda dataset: None)
     monkeypatch.setattr(module, "on_each", answered)
     nodes = [Node(8, 1, id=name) for name in "abc"]
-    found = module._measured(planned(resources={"cpu": 2, "gpu": "auto"}), nodes, [{}, {}])
-    assert asked == [(nodes[:1], 2.0, SHARES[0]), (nodes[1:], 2.0, SHARES[0])]
+    found = module._measured(planned(resources={"cpu": 2, "gpu": "auto"}), nodes, ["small", "large"])
+    assert asked[0] == (nodes[:1], 2.0, SHARES[0], ["small", "large"], "")
+    assert asked[1] == (nodes[1:], 2.0, SHARES[0], ["large"], "A")
     assert [len(each) for each in found] == [2, 1, 1]
 
 
