@@ -701,12 +701,13 @@ class Ticking:
 
 
 def test_an_epoch_is_its_training_and_its_evaluation(monkeypatch):
-    """On a clock where a training batch takes 0.04 s and one of the evaluation 0.03 s, each three times as long the first
+    """On a clock where a training batch takes 0.04 s and one of the evaluation 0.12 s, each three times as long the first
     time."""
     from raynas.train import pace as module
 
     clock, seen = Ticking(), {"train": 0, "evaluate": 0}
     data = load("fashion_mnist_mini")
+    data = replace(data, validation=data.train)
 
     def trained(*_):
         seen["train"] += 1
@@ -715,7 +716,7 @@ def test_an_epoch_is_its_training_and_its_evaluation(monkeypatch):
     class Evaluating(nn.Linear):
         def forward(self, images):
             seen["evaluate"] += 1
-            clock.now += (0.03 if seen["evaluate"] > 1 else 0.09) * len(images) / 500
+            clock.now += (0.12 if seen["evaluate"] > 1 else 0.36) * len(images) / 500
             return images
 
     monkeypatch.setattr(module, "time", clock)
@@ -724,8 +725,9 @@ def test_an_epoch_is_its_training_and_its_evaluation(monkeypatch):
     images, validation = len(data.train), len(data.validation)
     found = pace(network_pacing({}, data, {"batch_size": 100}, torch.device("cpu")))
     assert found.start_s == pytest.approx(0.16)
-    assert found.epoch_s == pytest.approx(0.04 * images / 100 + 0.03 * validation / 500)
+    assert found.epoch_s == pytest.approx(0.04 * images / 100 + 0.12 * validation / 500)
     assert 25 <= seen["train"] - 2 <= 26  # a second of them
+    assert seen["evaluate"] == 2 < 1 + validation / 500  # and not all of these
 
 
 @pytest.mark.parametrize(
@@ -756,7 +758,10 @@ def test_the_pace_of_a_training_of_ones_own(monkeypatch, tmp_path, each_s, repor
             seen.append("closed")
 
     monkeypatch.setattr(module, "time", clock)
-    found = pace(own_pacing(OwnTraining(training), {}, tmp_path / "made", Share(), said))
+    steps = own_pacing(OwnTraining(training), {}, tmp_path / "made", Share(), said)
+    assert next(steps) is None
+    assert seen == [0]
+    found = next(steps)
     assert seen == [*range(asked), "closed"]
     assert (found.epoch_s, found.epochs) == (pytest.approx(epoch_s), epochs)
     assert found.start_s == pytest.approx(3.0 if asked > 1 else 0.0)
