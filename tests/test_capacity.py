@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,24 +15,29 @@ from ray import tune
 from torch import nn
 
 import raynas
+from raynas.cli.plan import _lines
 from raynas.data import load
 from raynas.results.results import Results
 from raynas.results.store import Store
 from raynas.rng import stream
 from raynas.run.cluster import check_ends
+from raynas.run.course import Course, course
 from raynas.run.experiment import Budget, Experiment
 from raynas.run.final import train
-from raynas.run.forecast import forecast, kept_share, sum_up
+from raynas.run.forecast import forecast, interval, sum_up
 from raynas.run.ledger import Ledger
 from raynas.run.nodes import Node, largest, slots
+from raynas.run.paces import TOGETHER, together
+from raynas.run.places import on_each, places
 from raynas.run.plan import make_plan
-from raynas.run.sharing import GIB, MARGIN, SHARES, candidates, measured_share, share_for
+from raynas.run.sharing import GIB, MARGIN, SHARES, candidates, decide, measured_share, share_for
 from raynas.searchers import SEARCHERS
 from raynas.settings import check, construct
 from raynas.space import read
 from raynas.tables import InputError
-from raynas.train.memory import data_bytes, estimated_memory, peak_memory, saved_bytes, weight_bytes
-from raynas.train.pace import Pace
+from raynas.train.memory import Peak, data_bytes, estimated_memory, peak_memory, saved_bytes, weight_bytes
+from raynas.train.own import OwnTraining
+from raynas.train.pace import Pace, network_pacing, own_pacing, pace
 from raynas.train.recipe import Recipe
 from raynas.train.share import CONTEXT, Share, memory_fraction
 
@@ -371,6 +377,121 @@ def test_without_a_gpu_auto_is_none():
     assert str(measured_share(plan, [Node(4)])) == "gpu: auto is 0: this Ray has no GPU"
 
 
+A100, T4 = (80 * GIB, "A100"), (15 * GIB, "T4")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("needed", "free", "share"),
+    [
+        ((1 * GIB, 0), (79, 14), 0.25),  # of the T4; the A100 alone would do with 1/8
+        ((1 * GIB, 2 * GIB), (79, 14), 0.25),
+        ((2 * GIB, 3 * GIB), (79, 14), 0.5),  # the largest peak, wherever it was met
+        ((3 * GIB, 1 * GIB), (79, 14), 0.5),
+        ((3 * GIB, 1 * GIB), (8, 14), 1.0),  # others hold most of the A100
+    ],
+)
+def test_the_gpu_with_the_least_memory_decides(order, needed, free, share):
+    nodes = [Node(8, 4), Node(8, 1)]
+    kinds = [A100, T4]
+    peaks = [[Peak(peak, gib * GIB, total, name)] for peak, gib, (total, name) in zip(needed, free, kinds, strict=True)]
+    peaks[0].append(Peak(GIB // 2, (free[0] + 1) * GIB, *A100))
+    found = decide(nodes[::order], peaks[::order], 5)
+    smaller = min(free)
+    assert (found.gpu, found.peak_bytes, found.free_bytes) == (share, max(needed), smaller * GIB)
+    assert f"of {smaller}.0 GiB {kinds[free.index(smaller)][1]}, the least of 2 nodes (one GPU a node" in str(found)
+    assert "least" not in str(decide(nodes[1:], peaks[1:], 5))
+    assert "one GPU" not in str(decide(nodes[1:], peaks[1:], 5))
+    with pytest.raises(InputError, match="takes 14.00 GiB, and a GPU, a T4, has 14.00 GiB free"):
+        decide(nodes, [[Peak(14 * GIB, 79 * GIB, *A100)], [Peak(0, 14 * GIB, *T4)]], 5)
+
+
+def test_gpus_that_cuda_does_not_see_have_the_memory_of_their_node():
+    nodes = [Node(8, 4, memory=64 * GIB), Node(8, 1, memory=8 * GIB)]
+    found = decide(nodes, [[Peak(3 * GIB)], [Peak(0)]], 5)
+    assert (found.gpu, found.free_bytes, found.estimated) == (0.5, 8 * GIB, True)  # no context of CUDA: 3.75 of 4
+    mixed = decide(nodes, [[Peak(3 * GIB)], [Peak(0, 9 * GIB, *T4)]], 5)
+    assert (mixed.gpu, mixed.free_bytes, mixed.estimated) == (0.5, 9 * GIB, False)
+
+
+def test_another_device_measures_the_largest_candidate(monkeypatch):
+    from raynas.run import sharing as module
+
+    data = load("fashion_mnist_mini")
+    configs = [{"architecture": f"NC {filters} 3 relu;FL relu"} for filters in (8, 4)]
+    monkeypatch.setattr("raynas.data.store.fetch", lambda shared: data)
+    seen = {known: module._peaks(None, configs, {}, known) for known in ("", "T4", "cpu")}
+    assert [peak.needed for peak in seen["cpu"]] == [0]
+    assert len(seen["T4"]) == len(seen[""]) == 2
+    assert seen[""][0].needed > seen[""][1].needed > 0
+
+
+def test_all_are_measured_on_one_node_and_the_largest_on_the_others(monkeypatch):
+    from raynas.run import sharing as module
+
+    asked = []
+
+    class Task:
+        def options(self, scheduling_strategy):
+            return self
+
+        def remote(self, shared, configs, training, known):
+            return configs, known
+
+    def answered(there, cpu, gpu, start):
+        asked.append((there, cpu, gpu, *start("a place")))
+        return [[Peak(5, 1, 9, "A"), Peak(7, 1, 9, "A")]] if len(asked) == 1 else [[Peak(8, 1, 9, "B")]] * len(there)
+
+    monkeypatch.setattr("ray.remote", lambda **resources: lambda function: Task())
+    monkeypatch.setattr("raynas.data.store.share", lambda dataset: None)
+    monkeypatch.setattr(module, "on_each", answered)
+    nodes = [Node(8, 1, id=name) for name in "abc"]
+    found = module._measured(planned(resources={"cpu": 2, "gpu": "auto"}), nodes, ["small", "large"])
+    assert asked[0] == (nodes[:1], 2.0, SHARES[0], ["small", "large"], "")
+    assert asked[1] == (nodes[1:], 2.0, SHARES[0], ["large"], "A")
+    assert [len(each) for each in found] == [2, 1, 1]
+
+
+@pytest.mark.slow
+def test_every_node_with_gpus_is_looked_at():
+    """Three nodes, two of them with GPUs that Ray pretends; what is asked of each runs there."""
+    import ray
+
+    from raynas.bench.machines import add_node, machines
+    from raynas.run.nodes import nodes
+    from raynas.run.sharing import _measured
+
+    if ray.is_initialized():
+        pytest.skip("this process uses another Ray")
+    with machines(2, cpus=1, gpus=2) as cluster:
+        add_node(cluster, 9, cpus=1, gpus=0)
+        there = sorted((node for node in nodes() if node.gpu), key=lambda node: node.address)
+        assert [node.address for node in there] == ["127.0.0.2", "127.0.0.3"]
+        task = ray.remote(num_cpus=1, num_gpus=0.125)(lambda: ray.get_runtime_context().get_node_id())
+        for order in (there, there[::-1]):
+            where = on_each(order, 1.0, 0.125, lambda place: task.options(scheduling_strategy=place).remote())
+            assert where == [node.id for node in order]
+            with places(0.5, 0.25, 2, order[0]) as found:
+                halves = [task.options(num_cpus=0.5, num_gpus=0.25, scheduling_strategy=place) for place in found]
+                assert ray.get([half.remote() for half in halves]) == [order[0].id] * 2
+        plan = planned(resources={"gpu": "auto"})
+        configs = candidates(plan, 2)
+        found = _measured(plan, there, configs)
+        assert [len(each) for each in found] == [2, 1]  # the same device: only what is free
+        assert found[1][0].needed == 0
+        sharing = measured_share(plan)
+        assert (sharing.nodes, sharing.gpus) == (2, 4)
+        assert sharing.free_bytes == round(min(node.memory / 2 for node in there))
+
+
+def test_what_no_node_can_give_is_said_before_it_is_measured(ray_here, monkeypatch):
+    from raynas.run import drive
+
+    monkeypatch.setattr(drive, "measured_share", lambda plan: pytest.fail("it was measured"))
+    with pytest.raises(InputError, match="a trial asks for 64 cpu"):
+        drive._granted(planned(resources={"cpu": 64, "gpu": "auto"}), False)
+
+
 def test_auto_is_for_networks(tmp_path):
     import trainings
 
@@ -478,7 +599,7 @@ def test_what_asha_and_hyperband_keep():
     """Trials that all train are all of it; the rules train less, and less the harder they halve. One worker's ASHA on curves
     that never cross keeps what successive halving does: 1/3 of the trials reach epoch 3, 1/9 epoch 9, 1/27 epoch 27."""
     kept = {
-        name: kept_share(planned(stop=stop, training={"epochs": 27}, budget={"trials": 81}), 81, 4)
+        name: course(planned(stop=stop, training={"epochs": 27}, budget={"trials": 81}), 81, 4, 27).kept
         for name, stop in {
             "none": "none",
             "median": "median",
@@ -512,8 +633,34 @@ def test_a_plan_adds_up():
     assert found.gpu_hours[0] == pytest.approx(40 * 1000 * 0.25 / 3600)
     assert found.cpu_hours[0] == pytest.approx(40 * 1000 * 2 / 3600)
     assert found.data_bytes < found.object_store_bytes
-    few = summed(planned(budget={"trials": 2}), slots=16)
-    assert few.wall_s[0] == pytest.approx(1001)  # no trial is shorter for more room
+    assert found.trials_between == (40, 40)
+
+
+@pytest.mark.parametrize(
+    ("trials", "slots", "waves"), [(1, 4, 1), (4, 4, 1), (5, 4, 2), (8, 4, 2), (9, 4, 3), (2, 16, 1), (3, 1, 3)]
+)
+def test_trials_of_one_pace_run_in_waves(trials, slots, waves):
+    """The last wave takes as long as a full one, and no trial is shorter for more room."""
+    found = summed(planned(budget={"trials": trials}), slots=slots)
+    assert found.wall_s[0] == pytest.approx(waves * 1000 + 1)
+    assert found.cpu_hours[0] == pytest.approx(trials * 1000 * 2 / 3600)
+    assert course(planned(stop="pbt", budget={"trials": trials}), trials, slots, 10).span(trials, slots) == max(
+        1, trials / slots
+    )  # who takes turns leaves no slot waiting for the last
+
+
+@pytest.mark.parametrize("stop", ["asha", "hyperband", "median"])
+def test_a_search_ends_with_its_last_trial(stop):
+    """The slots are busy on average for what is trained, the last for longer: but no longer than for one whole trial more. One
+    slot alone has no tail."""
+    plan = planned(stop=stop, training={"epochs": 9}, budget={"trials": 30})
+    for workers in (1, 4, 7, 30):
+        found = course(plan, 30, workers, 9)
+        busy = found.kept * 30 / workers
+        assert max(1.0, busy) <= found.span(30, workers) <= busy + 1
+        assert workers > 1 or found.tail == pytest.approx(0)
+        assert found.span(60, workers) - found.span(30, workers) <= busy + 1e-9  # twice the trials, the same tail
+    assert Course(0.5, 0.3).span(40, 4) == pytest.approx(5.3)
 
 
 @pytest.mark.parametrize(
@@ -527,8 +674,269 @@ def test_a_plan_adds_up():
 def test_the_tightest_budget_says_how_many_trials(budget, trials, bound_by):
     found = summed(planned(budget=budget))
     assert (found.trials, found.bound_by) == (trials, bound_by)
-    assert found.wall_s[0] <= budget.get("wall_time_s", float("inf"))
-    assert found.gpu_hours[0] <= budget.get("gpu_hours", float("inf"))
+    assert max(found.wall_s) <= budget.get("wall_time_s", float("inf"))
+    assert max(found.gpu_hours) <= budget.get("gpu_hours", float("inf"))
+
+
+def test_a_budget_that_bounds_leaves_the_number_of_trials_uncertain():
+    """As many more as trials are shorter; what they take together is the budget."""
+    seconds = (300.0, 20.0, 100.0, 60.0, 80.0, 40.0)
+    found = summed(planned(budget={"gpu_hours": 10.0}), seconds=seconds)
+    mean, low, high = found.trial_s
+    assert (mean, low) == (1000.0, 200.0)  # not 0: none was shorter
+    assert high == pytest.approx(1000 + 2.571 * np.std(seconds, ddof=1) * 10 / 6**0.5, rel=1e-3)
+    assert found.gpu_hours == (10.0, 10.0, 10.0)
+    assert (found.trials, found.trials_between) == (144, (int(144_000 / high), 720))
+    trials = summed(planned(budget={"trials": 40}), seconds=seconds)
+    assert trials.gpu_hours[1] / trials.gpu_hours[0] == pytest.approx(low / mean)
+    assert trials.gpu_hours[2] / trials.gpu_hours[0] == pytest.approx(high / mean)
+    both = summed(planned(budget={"trials": 200, "gpu_hours": 10.0}), seconds=seconds)
+    assert (both.trials, both.trials_between[1], both.bound_by) == (144, 200, "gpu_hours")
+    assert both.gpu_hours == pytest.approx((10.0, 200 * 200 * 0.25 / 3600, 10.0))
+    one = summed(planned(budget={"gpu_hours": 0.01}), seconds=seconds)  # the first trial is let go
+    assert (one.trials, one.gpu_hours[2]) == (1, 0.01)
+    assert one.wall_s[2] == pytest.approx(0.01 * 3600 / 0.25 + 1)
+    timed = summed(planned(budget={"wall_time_s": 3600.0}), seconds=seconds)
+    assert timed.trials_between[0] < timed.trials < timed.trials_between[1]
+    assert timed.cpu_hours == pytest.approx((8.0, 8.0, 8.0))
+
+
+def test_a_trial_that_nobody_knows_the_length_of_is_not_guessed():
+    given = [*paces(1.0, 2.0), *paces(1.0, epochs=0)]
+    with pytest.raises(InputError, match="nothing says how many epochs it has: --epochs N"):
+        sum_up(planned(), {"cpu": 1.0, "gpu": 0.0}, 1, given, None, GIB)
+
+
+def test_the_interval_of_a_mean_of_durations():
+    assert interval([5.0] * 6) == (5.0, 5.0, 5.0)
+    mean, low, high = interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
+    assert (high - mean, mean - low) == pytest.approx((2.447 * np.std(range(7), ddof=1) / 7**0.5,) * 2, rel=1e-3)
+    assert interval([1.0, 1.0, 1.0, 1.0, 1.0, 40.0])[1] == 1.0
+
+
+# -- probes, timed together ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gpu", "slots", "trials", "count"),
+    [
+        ([Node(2)], 0.0, 2, 20, 2),
+        ([Node(16)], 0.0, 16, 20, 16),  # memory is shared by all of them
+        ([Node(64), Node(8)], 0.0, 72, 100, TOGETHER),
+        ([Node(16)], 0.0, 3, 20, 3),  # concurrency
+        ([Node(16)], 0.0, 16, 5, 5),
+        ([Node(16, 1)], 0.25, 4, 20, 4),
+        ([Node(16, 1)], 0.125, 8, None, 8),
+        ([Node(64, 8)], 0.3, 24, 99, 15),  # five full GPUs, none with one trial alone
+        ([Node(8, 8)], 1.0, 8, 99, 8),
+        ([Node(8, 8)], 2.0, 4, 99, 4),
+        ([Node(1)], 1.0, 2, 9, 1),  # nodes are added on demand
+    ],
+)
+def test_as_many_are_timed_at_once_as_share(nodes, gpu, slots, trials, count):
+    assert together(nodes, 1.0, gpu, slots, trials) == count
+
+
+@pytest.mark.parametrize("size", [128, 6000])
+def test_the_pace_of_a_network(size):
+    """Nothing is timed in the first step; an epoch of few batches is timed over several epochs."""
+    config, data = {"architecture": "NC 2 1 relu;FL relu"}, load("fashion_mnist_mini")
+    given = {"batch_size": size, "epochs": 7, "precision": "float32"}
+    steps = network_pacing(config, data, given, torch.device("cpu"))
+    assert next(steps) is None
+    found = next(steps)
+    assert found.epochs == 7
+    assert found.epoch_s > 0
+    assert found.start_s > 0
+    assert next(steps, "over") == "over"
+
+
+class Ticking:
+    """A clock that only work moves on."""
+
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+def test_an_epoch_is_its_training_and_its_evaluation(monkeypatch):
+    """On a clock where a training batch takes 0.04 s and one of the evaluation 0.12 s, each three times as long the first
+    time."""
+    from raynas.train import pace as module
+
+    clock, seen = Ticking(), {"train": 0, "evaluate": 0}
+    data = load("fashion_mnist_mini")
+    data = replace(data, validation=data.train)
+
+    def trained(*_):
+        seen["train"] += 1
+        clock.now += 0.04 if seen["train"] > 1 else 0.12
+
+    class Evaluating(nn.Linear):
+        def forward(self, images):
+            seen["evaluate"] += 1
+            clock.now += (0.12 if seen["evaluate"] > 1 else 0.36) * len(images) / 500
+            return images
+
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module, "train_step", trained)
+    monkeypatch.setattr(module, "build", lambda *_: Evaluating(1, 1))
+    images, validation = len(data.train), len(data.validation)
+    found = pace(network_pacing({}, data, {"batch_size": 100}, torch.device("cpu")))
+    assert found.start_s == pytest.approx(0.16)
+    assert found.epoch_s == pytest.approx(0.04 * images / 100 + 0.12 * validation / 500)
+    assert 25 <= seen["train"] - 2 <= 26  # a second of them
+    assert seen["evaluate"] == 2 < 1 + validation / 500  # and not all of these
+
+
+@pytest.mark.parametrize(
+    ("each_s", "reports", "said", "epoch_s", "epochs", "asked"),
+    [
+        (1.0, 9, 9, 1.0, 9, 2),  # the second is timed, the rest left
+        (0.2, 9, 9, 0.2, 9, 6),
+        (0.2, 3, 9, 0.2, 3, 3),  # it ends before
+        (1.0, 5, None, 1.0, 5, 5),  # to its end
+        (1.0, 99, None, 1.0, 0, 7),  # or for ten seconds
+        (60.0, 99, 50, 63.0, 50, 1),  # what is slow is not run twice
+        (0.1, 1, None, 3.1, 1, 1),
+    ],
+)
+def test_the_pace_of_a_training_of_ones_own(monkeypatch, tmp_path, each_s, reports, said, epoch_s, epochs, asked):
+    from raynas.train import pace as module
+
+    clock, seen = Ticking(), []
+
+    def training(config, checkpoint):
+        clock.now += 3.0
+        try:
+            for number in range(reports):
+                clock.now += each_s
+                seen.append(number)
+                yield {"score": 0.0}
+        finally:
+            seen.append("closed")
+
+    monkeypatch.setattr(module, "time", clock)
+    steps = own_pacing(OwnTraining(training), {}, tmp_path / "made", Share(), said)
+    assert next(steps) is None
+    assert seen == [0]
+    found = next(steps)
+    assert seen == [*range(asked), "closed"]
+    assert (found.epoch_s, found.epochs) == (pytest.approx(epoch_s), epochs)
+    assert found.start_s == pytest.approx(3.0 if asked > 1 else 0.0)
+
+
+def test_probes_begin_together(ray_here, tmp_path):
+    """Each is warm before any is timed, in each of the rounds; a training of one's own is planned like any other."""
+    journal = tmp_path / "journal"
+    spec = {"space": {"x": {"uniform": [0.0, 1.0]}, "journal": str(journal)}, "trainable": "trainings:noted"}
+    resources = {"cpu": 1, "gpu": 0}
+    found = forecast({**spec, "objective": "score", "budget": {"trials": 4}, "resources": resources})
+    assert (found.together, found.probed, found.epochs, found.trials) == (2, 6, 2.0, 4)
+    assert found.trial_s[0] == pytest.approx(2 * found.epoch_s[0])
+    assert (found.data_bytes, found.peak_bytes, found.kept) == (0, 0, 1.0)
+    assert "data" not in dict(_lines(found))
+    lines = journal.read_text().split()
+    assert lines[:2] + lines[4:6] + lines[8:10] == ["1"] * 6
+    assert lines[2:4] + lines[6:8] + lines[10:] == ["2"] * 6
+
+
+# -- room for probes -----------------------------------------------------------------------------------------------
+
+
+def test_what_others_hold_is_waited_for_aloud(ray_here, monkeypatch):
+    """The wait ends when they let go, which here is when it is said."""
+    from raynas.run import places as module
+
+    lines, holding = [], []
+
+    def said(line):
+        lines.append(line)
+        holding.pop().__exit__(None, None, None)
+
+    monkeypatch.setattr(module, "note", said)
+    for waits in (alone, on_one_node):
+        monkeypatch.setattr(module, "PATIENCE_S", 600.0)
+        held = places(1.0, 1.0, 2)
+        assert len(held.__enter__()) == 2
+        holding.append(held)
+        monkeypatch.setattr(module, "PATIENCE_S", 0.0)
+        waits()
+        assert not holding
+    assert lines[0] == "waiting for 1 cpu and 0.5 gpu on this Ray: others hold them"
+    assert lines[1].startswith("waiting for 1 cpu and 0.5 gpu on ")
+    assert "this Ray" not in lines[1]
+
+
+def test_what_is_waited_for_is_said_more_and_more_rarely(monkeypatch):
+    from raynas.run import places as module
+
+    clock, lines = Ticking(), []
+    monkeypatch.setattr(module.time, "monotonic", clock.perf_counter)
+    monkeypatch.setattr(module, "nodes", lambda: [Node(1, 1)])
+    monkeypatch.setattr(module, "note", lambda line: lines.append(clock.now))
+    waiting = module.Waiting(1.0, 0.5)
+    for second in range(1300):
+        clock.now = float(second)
+        waiting.look()
+    assert lines == [15, 45, 105, 225, 465, 945]
+
+
+def alone():
+    with places(1.0, 0.5, 1) as found:
+        assert len(found) == 1
+
+
+def on_one_node():
+    import ray
+
+    from raynas.run.nodes import nodes
+
+    task = ray.remote(num_cpus=1, num_gpus=0.5)(lambda: ray.get_runtime_context().get_node_id())
+    there = nodes()
+    assert on_each(there, 1.0, 0.5, lambda place: task.options(scheduling_strategy=place).remote()) == [there[0].id]
+
+
+def test_where_others_hold_some_fewer_are_timed_at_once(ray_here, monkeypatch):
+    from raynas.run import places as module
+
+    lines = []
+    monkeypatch.setattr(module, "note", lines.append)
+    with places(1.0, 0.0, 1):
+        monkeypatch.setattr(module, "PATIENCE_S", 0.0)
+        with places(1.0, 0.0, 2) as found:
+            assert len(found) == 1
+    assert "others hold some of the room for 2 trials at once; trying 1" in lines
+    monkeypatch.setattr(module, "PATIENCE_S", 600.0)
+    with places(1.0, 0.0, 2) as found:  # all was given back
+        assert len(found) == 2
+
+
+def test_what_no_node_can_ever_give_is_not_waited_for(ray_here, monkeypatch):
+    from raynas.run import places as module
+    from raynas.run.nodes import nodes
+
+    lines, there = [], nodes()
+    with (
+        pytest.raises(InputError, match="could ever give 64 cpu and 0 gpu on this Ray: .* CPU and 2 GPU"),
+        places(64, 0, 1),
+    ):
+        pass
+    with pytest.raises(InputError, match="could ever give 1 cpu and 0.5 gpu on 10.0.0.9: it is gone"):
+        on_each([Node(1, 1, id="gone", address="10.0.0.9")], 1.0, 0.5, lambda place: place)
+    monkeypatch.setattr(module, "note", lines.append)
+    looks = iter([there, there, []])  # the node goes while it is waited for
+    monkeypatch.setattr(module, "PATIENCE_S", 600.0)
+    with places(1.0, 1.0, 2):
+        monkeypatch.setattr(module, "PATIENCE_S", 0.0)
+        monkeypatch.setattr(module, "nodes", lambda: next(looks))
+        with pytest.raises(InputError, match="could ever give"), places(1.0, 0.5, 1):
+            pass
+    assert set(lines) == {"waiting for 1 cpu and 0.5 gpu on this Ray: others hold them"}
+    monkeypatch.setattr(module, "nodes", list)  # none, but one may come
+    with places(1.0, 0.0, 1, on_demand=True) as found:
+        assert len(found) == 1
 
 
 @pytest.mark.slow  # the README shows it, and its test runs it
@@ -565,12 +973,15 @@ def test_a_plan_on_ray(ray_here, tmp_path, monkeypatch):
 
 
 def test_what_a_plan_prints():
-    from raynas.cli.plan import _lines
-
     found = summed(planned(budget={"trials": 40}, stop="asha", training={"epochs": 9}))
     said = dict(_lines(found))
     assert said["trials at once"] == "4, each with 2 CPU and 0.25 GPU"
     assert said["trials"] == "40 (the budget's trials)"
+    assert said["an epoch"].endswith("from 6 sampled candidates")
+    assert dict(_lines(replace(found, together=4)))["an epoch"].endswith("from 6 sampled candidates, 4 at once")
+    hours = summed(planned(budget={"gpu_hours": 10}))
+    assert dict(_lines(hours))["trials"] == "144 (134 to 155; the budget's gpu_hours)"
+    assert dict(_lines(hours))["GPU-hours"] == "10 (10 to 10)"
     assert said["asha"].startswith(f"trains {found.kept:.0%} of all epochs")
     assert said["data"].startswith("3.8 MiB, of 1.0 GiB object store")
 
@@ -579,8 +990,8 @@ def test_what_a_plan_prints():
     ("settings", "said"),
     [
         (
-            {"data": None, "trainable": "trainings:parabola", "space": {"x": {"uniform": [0.0, 1.0]}}},
-            "cannot stop a trainable",
+            {"oneshot": {"name": "enas", "layers": 1, "channels": 2}, "space": "enas_micro"},
+            "cannot stop a supernet",
         ),
         ({"resources": {"workers": 2, "gpu": 0}}, "leave resources.workers out"),
     ],

@@ -74,8 +74,8 @@ def _lines(found: Any) -> list[tuple[str, str]]:
     """What is printed: a name and its value."""
     lines = [
         ("trials at once", f"{found.slots}, each with {found.cpu:g} CPU and {found.gpu:g} GPU"),
-        ("trials", f"{found.trials:,} (the budget's {found.bound_by})"),
-        ("an epoch", f"{_span(found.epoch_s, _duration)}, from {found.probed} sampled candidates"),
+        ("trials", _trials(found)),
+        ("an epoch", f"{_span(found.epoch_s, _duration)}, from {_probes(found)}"),
         ("a trial", f"{_span(found.trial_s, _duration)}, {found.epochs:g} epochs"),
         ("wall time", _span(found.wall_s, _duration)),
         ("GPU-hours", _span(found.gpu_hours, _hours)),
@@ -84,9 +84,10 @@ def _lines(found: Any) -> list[tuple[str, str]]:
     if found.kept < 1:
         saved = f"trains {found.kept:.0%} of all epochs, saves {_hours(found.saved_hours)} hours of a slot"
         lines.append((found.stop, f"{saved} (if the best stay the best; simulated)"))
-    store = f"{found.data_bytes / MIB:,.1f} MiB, of {found.object_store_bytes / GIB:.1f} GiB object store a node"
-    fits = "" if found.data_bytes < found.object_store_bytes else ": does not fit, Ray will spill it to disk"
-    lines.append(("data", store + fits))
+    if found.data_bytes:
+        store = f"{found.data_bytes / MIB:,.1f} MiB, of {found.object_store_bytes / GIB:.1f} GiB object store a node"
+        fits = "" if found.data_bytes < found.object_store_bytes else ": does not fit, Ray will spill it to disk"
+        lines.append(("data", store + fits))
     if found.peak_bytes:
         how = "estimated" if found.estimated else "measured"
         fits = "" if found.peak_bytes <= found.share_bytes else ": does not fit, ask for a larger share"
@@ -95,6 +96,18 @@ def _lines(found: Any) -> list[tuple[str, str]]:
     if found.sharing:
         lines.append(("share", found.sharing))
     return lines
+
+
+def _trials(found: Any) -> str:
+    """With their interval, where it is the budget that bounds them."""
+    low, high = found.trials_between
+    between = f"{low:,} to {high:,}; " if low < high else ""
+    return f"{found.trials:,} ({between}the budget's {found.bound_by})"
+
+
+def _probes(found: Any) -> str:
+    at_once = f", {found.together} at once" if found.together > 1 else ""
+    return f"{found.probed} sampled candidates{at_once}"
 
 
 def _duration(seconds: float) -> str:

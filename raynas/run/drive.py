@@ -149,8 +149,9 @@ def drive(
 def _granted(plan: Plan, progress: bool) -> dict[str, float]:
     """What a trial gets, its share of a GPU measured where it is asked for."""
     wanted = plan.experiment.resources
+    resources, _ = grant(wanted)  # before anything is measured: what no node can give is said at once
     if wanted.gpu != AUTO:
-        return grant(wanted)[0]
+        return resources
     sharing = plan.sharing or measured_share(plan)
     if progress:
         print(sharing, flush=True)

@@ -7,53 +7,49 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from raynas.data.tabular import Table
-from raynas.objectives import OBJECTIVES, broken
-from raynas.rng import stream
-from raynas.run.cluster import QUIET, connected, environment, grant
+from raynas.results.intervals import contrast
+from raynas.run.cluster import QUIET, check_ends, connected, environment, grant
+from raynas.run.course import SIMULATED, Course, course
 from raynas.run.experiment import AUTO, Experiment
 from raynas.run.nodes import nodes
+from raynas.run.paces import probe, together
 from raynas.run.plan import Plan, make_plan
 from raynas.run.sharing import MARGIN, Sharing, measured_share
-from raynas.run.simulate import Simulator
-from raynas.searchers import SEARCHERS
-from raynas.settings import check, construct
-from raynas.space import read
+from raynas.settings import check
 from raynas.tables import InputError
 from raynas.train.memory import data_bytes
-from raynas.train.pace import Pace, pace
-from raynas.train.share import CONTEXT, Share
+from raynas.train.pace import MOST_S, Pace
+from raynas.train.share import CONTEXT
 
-PROBED = 6  # candidates
-T = 2.571  # of Student's t, 95 %, PROBED - 1 degrees of freedom
-SIMULATED, SEEDS = 200, 5  # trials of a simulated search at most, and how many of them
 HOUR = 3600.0
+Span = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """`trials` that the budget pays for (`bound_by` which of its parts), `slots` at once with `cpu` and `gpu` each. Times in
-    seconds; each `(expected, low, high)` with the 95 % interval that the few sampled candidates leave. `kept` is the share
-    of all epochs that is trained in spite of early stopping. Bytes: of the dataset, of the smallest object store, of the
-    largest candidate at its peak (`peak_bytes`; 0: not looked at) and of a trial's share of a GPU."""
+    """`trials` that the budget pays for (`bound_by` which of its parts; `trials_between` the ends of their interval), `slots`
+    at once with `cpu` and `gpu` each. Times in seconds; each `(expected, low, high)` with the 95 % interval that the few
+    sampled candidates leave, timed `together` at once. `kept` is the share of all epochs that is trained in spite of early
+    stopping. Bytes: of the dataset (0: the training's own), of the smallest object store, of the largest candidate at its
+    peak (`peak_bytes`; 0: not looked at) and of a trial's share of a GPU."""
 
     trials: int
+    trials_between: tuple[int, int]
     bound_by: str
     slots: int
     cpu: float
     gpu: float
     probed: int
+    together: int
     epochs: float
-    epoch_s: tuple[float, float, float]
-    trial_s: tuple[float, float, float]
+    epoch_s: Span
+    trial_s: Span
     start_s: float
     stop: str
     kept: float
-    wall_s: tuple[float, float, float]
-    gpu_hours: tuple[float, float, float]
-    cpu_hours: tuple[float, float, float]
+    wall_s: Span
+    gpu_hours: Span
+    cpu_hours: Span
     saved_hours: float  # of a slot, by early stopping
     data_bytes: int
     object_store_bytes: int
@@ -71,10 +67,9 @@ def forecast(spec: Mapping[str, Any], *, data_dir: str | Path | None = None, add
     plan = make_plan(check(Experiment, spec, "experiment"), data_dir=data_dir)
     if plan.table is not None:
         raise InputError("trials of a table take no time: raynas simulate says what a search on it would do")
-    if plan.dataset is None or plan.architectures is not None:
-        what = "a trainable of your own" if plan.dataset is None else "a supernet"
+    if plan.architectures is not None:
         raise InputError(
-            f"a plan probes networks that are trained one by one; it cannot stop {what} after some batches"
+            "a plan probes trainings that report epoch by epoch; it cannot stop a supernet after some batches"
         )
     if plan.experiment.resources.workers > 1:
         raise InputError("a plan probes trials of one process; leave resources.workers out")
@@ -82,104 +77,68 @@ def forecast(spec: Mapping[str, Any], *, data_dir: str | Path | None = None, add
         grant(plan.experiment.resources)
         sharing, gpu = None, plan.experiment.resources.gpu
         there = nodes()
-        if gpu == AUTO or (gpu != 0 and any(node.gpu >= 1 for node in there)):
+        if plan.dataset is not None and (gpu == AUTO or (gpu != 0 and any(node.gpu >= 1 for node in there))):
             sharing = measured_share(plan, there)
             gpu = sharing.gpu if gpu == AUTO else gpu
         wanted = plan.experiment.resources.model_copy(update={"gpu": gpu})
         resources, slots = grant(wanted)
-        paces = _probe(plan, resources)
+        check_ends(plan.experiment.budget, resources["gpu"])
+        most = together(there, resources["cpu"], resources["gpu"], slots, plan.experiment.budget.trials)
+        paces, at_once = probe(plan, there, resources, most)
         store = round(min(node.object_store for node in there))
-    return sum_up(plan, resources, slots, paces, sharing, store)
+    return sum_up(plan, resources, slots, paces, sharing, store, at_once)
 
 
-def _probe(plan: Plan, resources: dict[str, float]) -> list[Pace]:
-    """Sampled candidates within the limits, as many at once as there is room, as in the search."""
-    import ray
-
-    from raynas.data.store import share as put
-
-    assert plan.dataset is not None
-    seed, configs, number = plan.experiment.seed, list[dict[str, Any]](), 0
-    while len(configs) < PROBED:
-        config = plan.space.sample(stream(seed, 4, number))
-        number += 1
-        if number > 100 * PROBED or not broken(plan.limits, plan.cost(config) or {}):
-            configs.append(config)
-    task = ray.remote(num_cpus=resources["cpu"], num_gpus=resources["gpu"], max_retries=0)(_pace)
-    shared, training = put(plan.dataset), plan.experiment.training.model_dump()
-    share = Share(resources["cpu"], resources["gpu"])
-    found: list[Pace] = ray.get([task.remote(shared, config, training, share) for config in configs])
-    return found
-
-
-def _pace(shared: Any, config: dict[str, Any], training: dict[str, Any], share: Share) -> Pace:
-    """Runs where a trial would."""
-    from raynas.data.store import fetch
-
-    return pace(config, fetch(shared), training, share.device())
-
-
-def interval(values: list[float]) -> tuple[float, float, float]:
-    """Mean and 95 % interval of the mean of PROBED values."""
+def interval(values: list[float]) -> Span:
+    """Mean of a sample of durations and the 95 % interval of it (Student's t). Its lower end is no less than the shortest:
+    that all of six are above the median has a chance of 1 in 64."""
     mean = statistics.fmean(values)
-    half = T * statistics.stdev(values) / math.sqrt(len(values))
-    return mean, max(0.0, mean - half), mean + half
-
-
-def kept_share(plan: Plan, trials: int, slots: int) -> float:
-    """The share of all epochs that the experiment's scheduler lets train, by simulating it on trials of one pace whose order
-    is the same at every epoch: the best stay the best. Real curves cross, and then a little more is trained or less."""
-    if plan.experiment.stop["name"] in ("none", "pbt"):  # pbt changes trials and stops none
-        return 1.0
-    trials, epochs = min(trials, SIMULATED), plan.most_epochs or 1
-    space = read({"number": {"randint": [0, max(2, trials)]}})
-    objective = construct(OBJECTIVES["metric"], {"metric": "quality"}, "objective")
-    shares = []
-    for seed in range(SEEDS):
-        quality = stream(seed, 5).permutation(max(2, trials)).astype(float)
-        table = Table(
-            name="curves that never cross",
-            find=lambda config: int(config["number"]),
-            epochs=tuple(range(1, epochs + 1)),
-            metrics={"quality": quality[:, None] + np.linspace(0.0, 0.5, epochs)},
-            seconds=np.tile(np.arange(1.0, epochs + 1), (max(2, trials), 1)),
-            parameters=space.spec(),
-        )
-        searcher = construct(SEARCHERS["grid"], {}, "search", space, seed)
-        run = Simulator(table, space, searcher, objective, plan.scheduler(), workers=slots, trials=trials).run()
-        shares.append(run.steps / (trials * epochs))
-    return statistics.fmean(shares)
+    half = contrast([1.0], [values]).half
+    return mean, max(min(values), mean - half), mean + half
 
 
 def sum_up(
-    plan: Plan, resources: dict[str, float], slots: int, paces: list[Pace], sharing: Sharing | None, store: int
+    plan: Plan,
+    resources: dict[str, float],
+    slots: int,
+    paces: list[Pace],
+    sharing: Sharing | None,
+    store: int,
+    at_once: int = 1,
 ) -> Forecast:
-    assert plan.dataset is not None
-    trial_s = interval([each.epoch_s * each.epochs for each in paces])
+    """From what was found to what is said. Raises InputError where nobody knows how long a trial is."""
+    if not all(each.epochs for each in paces):
+        raise InputError(
+            f"a trial reports on after {MOST_S:g} s, and nothing says how many epochs it has: --epochs N (of a plan only), "
+            "or stop.max_epochs=N"
+        )
     cpu, gpu = resources["cpu"], resources["gpu"]
-    trials, bound_by, kept = _affordable(plan, trial_s[0], slots, gpu)
-    wall_s = tuple(max(trials * each * kept / slots, each) for each in trial_s)  # one trial trains to its end
-    most_s = plan.experiment.budget.wall_time_s or math.inf
-    total = [trials * each * kept / HOUR for each in trial_s]
-    start_s = statistics.fmean(each.start_s for each in paces)
+    trial_s = interval([each.epoch_s * each.epochs for each in paces])
+    start_s, epochs = (
+        statistics.fmean(values) for values in zip(*((each.start_s, each.epochs) for each in paces), strict=True)
+    )
+    runs = course(plan, plan.experiment.budget.trials or SIMULATED, slots, round(epochs))
+    used = [use(plan, each, slots, gpu, runs) for each in trial_s]
     plain = Forecast(
-        trials=trials,
-        bound_by=bound_by,
+        trials=used[0].trials,
+        trials_between=(used[2].trials, used[1].trials),
+        bound_by=used[0].bound_by,
         slots=slots,
         cpu=cpu,
         gpu=gpu,
         probed=len(paces),
-        epochs=statistics.fmean(each.epochs for each in paces),
+        together=at_once,
+        epochs=epochs,
         epoch_s=interval([each.epoch_s for each in paces]),
         trial_s=trial_s,
         start_s=start_s,
         stop=plan.experiment.stop["name"],
-        kept=kept,
-        wall_s=tuple(min(each + start_s, most_s) for each in wall_s),  # type: ignore[arg-type]
-        gpu_hours=tuple(each * gpu for each in total),  # type: ignore[arg-type]
-        cpu_hours=tuple(each * cpu for each in total),  # type: ignore[arg-type]
-        saved_hours=trials * trial_s[0] * (1 - kept) / HOUR,
-        data_bytes=data_bytes(plan.dataset),
+        kept=runs.kept,
+        wall_s=_span([min(each.wall_s + start_s, _most(plan.experiment.budget.wall_time_s)) for each in used]),
+        gpu_hours=_span([each.slot_s * gpu / HOUR for each in used]),
+        cpu_hours=_span([each.slot_s * cpu / HOUR for each in used]),
+        saved_hours=used[0].trials * trial_s[0] * (1 - runs.kept) / HOUR,
+        data_bytes=0 if plan.dataset is None else data_bytes(plan.dataset),
         object_store_bytes=store,
         peak_bytes=0,
         share_bytes=0,
@@ -198,20 +157,36 @@ def sum_up(
     )
 
 
-def _affordable(plan: Plan, trial_s: float, slots: int, gpu: float) -> tuple[int, str, float]:
-    """How many trials the budget pays for, by which of its parts, and the share of their epochs that is trained."""
-    budget = plan.experiment.budget
-    kept = kept_share(plan, budget.trials or SIMULATED, slots)
-    bounds: dict[str, float] = {}
-    if budget.trials is not None:
-        bounds["trials"] = budget.trials
-    if budget.wall_time_s is not None:
-        bounds["wall_time_s"] = budget.wall_time_s * slots / (trial_s * kept)
-    if budget.gpu_hours is not None and gpu:
-        bounds["gpu_hours"] = budget.gpu_hours * HOUR / (gpu * trial_s * kept)
-    if not bounds:
-        raise InputError(
-            "budget.gpu_hours alone never ends where trials use no GPU; add budget.trials or budget.wall_time_s"
-        )
+@dataclass(frozen=True)
+class Use:
+    """What a search takes whose trials are of one pace: `slot_s` are seconds of training, over all slots."""
+
+    trials: int
+    bound_by: str
+    slot_s: float
+    wall_s: float
+
+
+def use(plan: Plan, trial_s: float, slots: int, gpu: float, runs: Course) -> Use:
+    """How many trials the budget pays for, by which of its parts, and what these take; no more than the budget has."""
+    budget, kept_s = plan.experiment.budget, trial_s * runs.kept
+    most_s = _most(budget.gpu_hours) * HOUR / gpu if gpu else math.inf  # over all slots
+    bounds = {
+        "trials": float(_most(budget.trials)),
+        "wall_time_s": _most(budget.wall_time_s) * slots / kept_s,
+        "gpu_hours": most_s / kept_s,
+    }
     name = min(bounds, key=lambda key: bounds[key])
-    return max(1, int(bounds[name])), name, kept
+    trials = max(1.0, bounds[name])
+    wall_s = min(runs.span(trials, slots) * trial_s, most_s, _most(budget.wall_time_s))
+    slot_s = min(trials * kept_s, most_s, _most(budget.wall_time_s) * slots)
+    return Use(int(trials + 1e-9), name, slot_s, wall_s)
+
+
+def _most(amount: float | None) -> float:
+    """What a budget has of something, endless where it does not say."""
+    return math.inf if amount is None else amount
+
+
+def _span(values: list[float]) -> Span:
+    return values[0], min(values), max(values)

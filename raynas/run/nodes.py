@@ -16,6 +16,8 @@ class Node:
     gpu: float = 0.0
     memory: float = 0.0  # bytes, as the next
     object_store: float = 0.0
+    id: str = ""  # Ray's, in hexadecimal
+    address: str = ""
 
     def __str__(self) -> str:
         return f"{self.cpu:g} CPU and {self.gpu:g} GPU"
@@ -36,11 +38,14 @@ def nodes() -> list[Node]:
     """The nodes that are there."""
     import ray
 
-    return [_node(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+    return [_node(node) for node in ray.nodes() if node["Alive"]]
 
 
-def _node(resources: dict[str, Any]) -> Node:
-    return Node(*(float(resources.get(name, 0.0)) for name in ("CPU", "GPU", "memory", "object_store_memory")))
+def _node(record: dict[str, Any]) -> Node:
+    cpu, gpu, memory, store = (
+        float(record["Resources"].get(name, 0.0)) for name in ("CPU", "GPU", "memory", "object_store_memory")
+    )
+    return Node(cpu, gpu, memory, store, record["NodeID"], record["NodeManagerAddress"])
 
 
 def slots(there: Iterable[Node], cpu: float, gpu: float) -> int:

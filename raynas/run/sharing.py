@@ -1,13 +1,15 @@
 """`resources.gpu: auto`: the share of a GPU that a candidate asks for, from the memory that the largest ones take."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from raynas.objectives import broken
 from raynas.rng import stream
 from raynas.run.nodes import Node, nodes
+from raynas.run.places import on_each
 from raynas.tables import InputError
-from raynas.train.memory import Peak, estimated_memory, peak_memory
+from raynas.train.memory import Peak, estimated_memory, look, peak_memory
 from raynas.train.share import CONTEXT, Share
 
 if TYPE_CHECKING:
@@ -24,7 +26,8 @@ GIB = 2**30
 @dataclass(frozen=True)
 class Sharing:
     """The `gpu` share chosen, and why: `peak_bytes` of the largest of `candidates` that were measured (or `estimated`)
-    against `free_bytes` of a GPU."""
+    against `free_bytes` of the GPU that has the least, a `device`. One GPU on each of `nodes` was looked at, of `gpus` that
+    they have: those of one node are taken to be alike."""
 
     gpu: float
     peak_bytes: int = 0
@@ -32,15 +35,19 @@ class Sharing:
     candidates: int = 0
     estimated: bool = False
     device: str = ""
+    nodes: int = 1
+    gpus: int = 1
 
     def __str__(self) -> str:
         if not self.candidates:
             return "gpu: auto is 0: this Ray has no GPU"
         how = "estimated" if self.estimated else "measured"
         of = "memory of the node a GPU (Ray counts GPUs that CUDA does not see)" if self.estimated else self.device
+        least = f", the least of {self.nodes} nodes" if self.nodes > 1 else ""
+        alike = " (one GPU a node was looked at)" if self.gpus > self.nodes and not self.estimated else ""
         return (
             f"gpu: auto is {self.gpu:g}: the largest of {self.candidates} candidates takes "
-            f"{self.peak_bytes / GIB:.2f} GiB ({how}), of {self.free_bytes / GIB:.1f} GiB {of}"
+            f"{self.peak_bytes / GIB:.2f} GiB ({how}), of {self.free_bytes / GIB:.1f} GiB {of}{least}{alike}"
         )
 
     def row(self) -> dict[str, float]:
@@ -77,38 +84,69 @@ def measured_share(plan: "Plan", there: list[Node] | None = None) -> Sharing:
     with_gpus = [node for node in there if node.gpu >= 1]
     if plan.table is not None or not with_gpus:
         return Sharing(0.0)
-    assert plan.dataset is not None
-    from raynas.data.store import share as put
-
+    cpu = plan.experiment.resources.cpu
+    with_gpus = [node for node in with_gpus if node.room(cpu, SHARES[0])] or with_gpus  # others run no trials
     configs = candidates(plan, MEASURED)
-    peaks = _measured(put(plan.dataset), configs, plan.experiment.training.model_dump(), plan.experiment.resources.cpu)
-    largest = max(peaks, key=lambda peak: peak.needed)
-    if largest.estimated:
-        free, context = round(min(node.memory / node.gpu for node in with_gpus)), 0
-    else:
-        free, context = min(peak.free for peak in peaks), CONTEXT
-    share = share_for(largest.needed, free, context)
+    return decide(with_gpus, _measured(plan, with_gpus, configs), len(configs))
+
+
+def decide(with_gpus: list[Node], peaks: list[list[Peak]], count: int) -> Sharing:
+    """The share, from what was found on each node (of `count` candidates on one of them at least): it holds the largest peak
+    wherever it was met, in the smallest free memory of all."""
+    least = min(
+        ((_free(node, found), found[0]) for node, found in zip(with_gpus, peaks, strict=True)),
+        key=lambda pair: pair[0],
+    )
+    free, decisive = least
+    needed = max(peak.needed for found in peaks for peak in found)
+    share = share_for(needed, free, 0 if decisive.estimated else CONTEXT)
     if share is None:
+        on = "" if decisive.estimated else f", a {decisive.device},"
         raise InputError(
-            f"a candidate takes {largest.needed / GIB:.2f} GiB, and a GPU has {free / GIB:.2f} GiB free; lower "
+            f"a candidate takes {needed / GIB:.2f} GiB, and a GPU{on} has {free / GIB:.2f} GiB free; lower "
             "training.batch_size, or limit the networks (limits: memory_mb <= …)"
         )
-    return Sharing(share, largest.needed, free, len(configs), largest.estimated, largest.device)
+    gpus = sum(int(node.gpu) for node in with_gpus)
+    return Sharing(share, needed, free, count, decisive.estimated, decisive.device, len(with_gpus), gpus)
 
 
-def _measured(shared: "Shared", configs: list[dict[str, Any]], training: dict[str, Any], cpu: float) -> list[Peak]:
-    """The peaks of the configs, one after the other in one process: two at once would see each other's memory."""
+def _free(node: Node, found: list[Peak]) -> int:
+    """Bytes of the node's GPU that trials may take; where CUDA sees none, the node's memory for each that Ray counts."""
+    return round(node.memory / node.gpu) if found[0].estimated else min(peak.free for peak in found)
+
+
+def _measured(plan: "Plan", with_gpus: list[Node], configs: list[dict[str, Any]]) -> list[list[Peak]]:
+    """Peaks on each of the nodes. All candidates are measured on the first, one after the other in one process: two at once
+    would see each other's memory. On the others what is free, and where the device is another one the largest candidate."""
     import ray
 
+    from raynas.data.store import share as put
+
+    assert plan.dataset is not None
+    cpu, training, shared = plan.experiment.resources.cpu, plan.experiment.training.model_dump(), put(plan.dataset)
     task = ray.remote(num_cpus=cpu, num_gpus=SHARES[0], max_retries=0)(_peaks)
-    found: list[Peak] = ray.get(task.remote(shared, configs, training))
+
+    def asked(configs: list[dict[str, Any]], device: str) -> Callable[[Any], Any]:
+        return lambda place: task.options(scheduling_strategy=place).remote(shared, configs, training, device)
+
+    first, *others = with_gpus
+    (all_of_them,) = on_each([first], cpu, SHARES[0], asked(configs, ""))
+    largest = max(range(len(configs)), key=lambda number: all_of_them[number].needed)
+    device = all_of_them[0].device
+    found: list[list[Peak]] = [
+        all_of_them,
+        *on_each(others, cpu, SHARES[0], asked([configs[largest]], device)),
+    ]
     return found
 
 
-def _peaks(shared: "Shared", configs: list[dict[str, Any]], training: dict[str, Any]) -> list[Peak]:
-    """Runs on a node with a GPU."""
+def _peaks(shared: "Shared", configs: list[dict[str, Any]], training: dict[str, Any], known: str) -> list[Peak]:
+    """Runs on a node with a GPU: the configs' peaks, or only what is free where the device is the `known` one."""
     from raynas.data.store import fetch
 
     device = Share(1.0, 1.0).device()
+    here = look(device)
+    if here.device == known:
+        return [here]
     dataset = fetch(shared)
     return [peak_memory(config, dataset, training, device) for config in configs]

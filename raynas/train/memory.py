@@ -1,6 +1,6 @@
 """How much memory a training takes at its peak: measured on a GPU, estimated elsewhere."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -81,6 +81,15 @@ def estimated_memory(config: dict[str, Any], dataset: Dataset, training: dict[st
     return weight_bytes(network, recipe) + max(saved, round(EVALUATION_BATCH * layer))
 
 
+def look(device: torch.device) -> Peak:
+    """What is free on a GPU, nothing trained; what this process holds is free for trials. Nothing of a CPU."""
+    if device.type != "cuda":
+        return Peak(0)
+    free, total = torch.cuda.mem_get_info(device)
+    free = min(total, free + torch.cuda.memory_reserved(device))
+    return Peak(0, free, total, torch.cuda.get_device_name(device))
+
+
 def peak_memory(config: dict[str, Any], dataset: Dataset, training: dict[str, Any], device: torch.device) -> Peak:
     """Bytes of a training of the config's network: on a GPU measured in real steps with the recipe's batch and one batch of
     the evaluation, on a CPU `estimated_memory`."""
@@ -100,10 +109,4 @@ def peak_memory(config: dict[str, Any], dataset: Dataset, training: dict[str, An
     with torch.inference_mode(), autocast(recipe, device, network):
         network.eval()(validation.at(slice(0, EVALUATION_BATCH))[0])
     torch.cuda.synchronize(device)
-    free, total = torch.cuda.mem_get_info(device)
-    return Peak(
-        torch.cuda.max_memory_allocated(device),
-        min(total, free + torch.cuda.memory_reserved(device)),  # what this process holds is free for trials
-        total,
-        torch.cuda.get_device_name(device),
-    )
+    return replace(look(device), needed=torch.cuda.max_memory_allocated(device))
