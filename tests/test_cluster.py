@@ -111,7 +111,9 @@ def test_a_search_in_a_cloud_waits_for_its_gpus_and_is_fetched_before_the_end(ti
     assert "resources.autoscaled=true" in search  # at first there is none
     assert 1 < gpus <= read(f"{name}.yaml")["available_node_types"]["gpu_worker"]["max_workers"]
     (down,) = [line for line in shown(title) if "ray down" in line]
-    fetched = f"mkdir -p runs && ray rsync-down my-{name}.yaml /srv/raynas/runs/first/ runs/first/ && ray down my-{name}.yaml"
+    fetched = (
+        f"mkdir -p runs && ray rsync-down my-{name}.yaml /srv/raynas/runs/first/ runs/first/ && ray down my-{name}.yaml"
+    )
     assert down == fetched
     assert "RAYNAS_HOME=/srv/raynas/runs" in str(read(f"{name}.yaml")["setup_commands"])
 
@@ -310,9 +312,16 @@ def sbatch(path, folder, **variables):
     for name, script in PROGRAMS.items():
         (programs / name).write_text(f"#!/bin/sh\n{script}\n")
         (programs / name).chmod(0o755)
-    job = {"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "3", "SLURM_JOB_ID": "7"}
+    job = {
+        "SLURM_JOB_NODELIST": "node[1-2]",
+        "SLURM_JOB_NUM_NODES": "2",
+        "SLURM_CPUS_PER_TASK": "3",
+        "SLURM_JOB_ID": "7",
+    }
     environment = {"PATH": f"{programs}:/usr/bin:/bin", "SAID": str(folder / "said"), **job, **variables}
-    done = subprocess.run(["bash", str(path), "space", "--name", "first"], env=environment, text=True, capture_output=True)
+    done = subprocess.run(
+        ["bash", str(path), "space", "--name", "first"], env=environment, text=True, capture_output=True
+    )
     return done, (folder / "said").read_text().splitlines()
 
 
@@ -321,7 +330,9 @@ def test_steps_get_their_cpus_and_an_address_that_others_reach(path, tmp_path):
     done, said = sbatch(path, tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(said) >= 2
-    assert all(line.startswith("cpus=3 ") for line in said)  # srun takes no --cpus-per-task from sbatch since Slurm 22.05
+    assert all(
+        line.startswith("cpus=3 ") for line in said
+    )  # srun takes no --cpus-per-task from sbatch since Slurm 22.05
     port = "6379" if path.name == "symmetric.sh" else "20007"
     assert "raynas search space --name first --address 10.1.2.3:" + port in said[-1]
     (tmp_path / "lonely").mkdir()

@@ -56,7 +56,7 @@ def test_three_processes_stand_for_three_machines(tmp_path):
     assert "got in" not in said
     assert "6 done" in said
     assert re.search(r"^trial \d+  fitness 0\.\d+  done", said, re.M)
-    assert oct((work / "token").stat().st_mode & 0o777) == "0o600"
+    assert oct((work / ".ray-token").stat().st_mode & 0o777) == "0o600"
     pids = [Path("/proc") / pid for pid in (work / "nodes.pid").read_text().split()]
     assert len(pids) == 3
     deadline = time.monotonic() + 90

@@ -59,7 +59,7 @@ def project(tmp_path):
     for name, text in {
         "own.py": OWN, "pkg/__init__.py": "", "pkg/deep/notes.txt": "kept", "pkg/deep/secret.txt": "x", "pkg/.gitignore": "secret.txt\n",
         ".gitignore": "*.log\n/out/\n!keep.log\n", "a.log": "x", "keep.log": "x", "out/big.txt": "x", "pkg/out/small.txt": "x",
-        ".rayignore": "scratch\n", "scratch/a.txt": "x", ".git/config": "x", ".venv/lib/a.py": "x", "runs/one/store.db": "x",
+        ".rayignore": "scratch\n", "scratch/a.txt": "x", ".git/config": "x", ".venv/lib/a.py": "x", ".venv/pyvenv.cfg": "x", "runs/one/store.db": "x",
         "__pycache__/own.pyc": "x", ".env": "TOKEN=x", "secret.txt": "at the top",
     }.items():  # fmt: skip
         path = root / name
@@ -84,7 +84,49 @@ def test_what_travels_is_what_nothing_ignores(project):
     assert package.datasets == (("images.npz", 2_000_000),)
     assert package.size == sum((project / name).stat().st_size for name in KEPT)
     assert "10 files" in str(package)
-    assert "1 datasets (2.0 MB) stay here" in str(package)
+    assert "1 datasets (2.0 MB) stay here; 1 secrets stay here (.env)" in str(package)
+
+
+HIDDEN = (
+    ".ray-token", ".ssh/config", ".aws/credentials", ".ray/auth_token", ".netrc", ".pgpass", ".env.local", "tls/server.pem", "tls/server.key",
+    "keys/id_rsa", "keys/id_ed25519.old", "pkg/.ssh/known", "named-otherwise",
+)  # fmt: skip
+
+
+def test_secrets_stay_here_and_are_said(project, monkeypatch):
+    kept = packing.look(project).files
+    for name in HIDDEN:
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("hunter2")
+    (project / "keys" / "mine").symlink_to(project / "keys" / "id_rsa")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(project / "named-otherwise"))
+    package = packing.look(project)
+    assert package.files == kept
+    folders = {".ssh/", ".aws/", ".ray/", "pkg/.ssh/"}
+    files = {name for name in HIDDEN if not name.startswith((*folders,))}
+    assert set(package.secrets) == {".env", "keys/mine"} | folders | files
+    assert "15 secrets stay here (.aws/, .env, .env.local, …)" in str(package)
+    assert "stay here" not in str(packing.look(project / "pkg" / "deep"))
+
+
+def test_environments_stay_here_and_packages_that_are_called_so_travel(project):
+    for name in ("env", "venv", "pkg/env"):
+        (project / name).mkdir()
+        (project / name / "__init__.py").write_text("MINE = 1\n")
+    for name, mark in (("tools", "pyvenv.cfg"), ("pkg/conda", "conda-meta/history")):
+        (project / name / mark).parent.mkdir(parents=True)
+        (project / name / mark).write_text("")
+        (project / name / "lib.py").write_text("")
+    found = {name for name, _ in packing.look(project).files}
+    assert found - KEPT == {"env/__init__.py", "venv/__init__.py", "pkg/env/__init__.py"}
+
+
+def test_data_of_a_package_belongs_to_it(project):
+    (project / "pkg" / "data.npz").write_bytes(b"0" * 2_000_000)
+    package = packing.look(project)
+    assert {name for name, _ in package.files} == KEPT | {"pkg/data.npz"}
+    assert [name for name, _ in package.datasets] == ["images.npz"]
 
 
 def test_a_package_above_the_limit_is_refused_with_its_largest_files(project):
