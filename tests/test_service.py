@@ -478,6 +478,38 @@ def test_a_fetch_loses_nothing_that_was_made_here(tmp_path):
     assert os.listdir(here.parent) == ["mine"]
 
 
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_fetch_that_fails_leaves_what_was_there(failing, tmp_path, monkeypatch):
+    """The first rename takes the old away, the second brings the new; the third, the old back: then it is beside its place."""
+    written(tmp_path / "there" / "mine").close()
+    lines = "\n".join(parcel.wrap(tmp_path / "there" / "mine"))
+    here = tmp_path / "here" / "mine"
+    install(lines, here)
+    (here / "notes.txt").write_text("kept")
+    rename, seen = Path.rename, []
+
+    def renamed(path, to):
+        if here in (path, Path(to)):
+            seen.append(path)
+            if len(seen) == failing or (len(seen), failing) == (2, 3):
+                raise OSError("the disk is gone")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    with pytest.raises(OSError, match="the disk is gone"):
+        install(lines, here)
+    monkeypatch.undo()
+    (kept,) = (tmp_path / "here").rglob("notes.txt")
+    if failing < 3:
+        assert os.listdir(here.parent) == ["mine"]
+        assert kept.parent == here
+    else:
+        assert kept.parent.parent.name.startswith(".mine-before-")
+    assert len(Results(kept.parent / "store.db").trials) == 3
+    install(lines, here)
+    assert len(Results(here / "store.db").trials) == 3
+
+
 @pytest.mark.parametrize("name", ["../escaped", "/escaped", "", "a/b"])
 def test_a_job_cannot_name_a_folder_elsewhere(name, tmp_path, monkeypatch):
     there = object.__new__(Cluster)
