@@ -26,7 +26,7 @@ from raynas.cli.main import app
 from raynas.objectives import Trial
 from raynas.results import Heard, Store, StoreError
 from raynas.results.results import Results
-from raynas.run.folders import open_results
+from raynas.run.folders import locked, open_results
 from raynas.service import door, packing, parcel
 from raynas.service.cluster import Cluster
 from raynas.service.fetch import install
@@ -508,6 +508,34 @@ def test_a_fetch_that_fails_leaves_what_was_there(failing, tmp_path, monkeypatch
     assert len(Results(kept.parent / "store.db").trials) == 3
     install(lines, here)
     assert len(Results(here / "store.db").trials) == 3
+
+
+def test_another_experiment_at_the_path_of_a_job_is_not_read_in_its_place(tmp_path, monkeypatch):
+    """Both sides may call their home /tmp/runs: what is read in place was driven by the job."""
+    home, there = tmp_path / "runs", object.__new__(Cluster)
+    written(home / "mine").close()
+    written(tmp_path / "cluster" / "mine", numbers=1).close()
+    monkeypatch.setattr(
+        there, "_find", lambda given: Job(given, "mine", "done", "", None, None, "0.1.0", str(home), "")
+    )
+    parcels = "\n".join(parcel.wrap(tmp_path / "cluster" / "mine"))
+    monkeypatch.setattr("raynas.service.cluster.sent", lambda client, job: parcels)
+    there.to, there.store, there.client = tmp_path / "fetched", None, None
+    monkeypatch.setenv("RAYNAS_JOB", "mine-1")
+    with locked(home / "mine"):
+        pass
+    monkeypatch.setenv("RAYNAS_JOB", "mine-2")
+    with locked(home / "mine"):
+        monkeypatch.setenv("RAYNAS_JOB", "mine-3")
+        with pytest.raises(InputError, match="is running in another process"):
+            locked(home / "mine").__enter__()
+    for id in ("mine-3", "mine-4", "mine", ""):
+        assert there.fetch(id).path == tmp_path / "fetched" / "mine" / "store.db", id
+    for id in ("mine-1", "mine-2"):  # the second went on with what the first began
+        assert there.fetch(id).path == home / "mine" / "store.db"
+    assert there.fetch("mine-1", to=tmp_path / "other").path == tmp_path / "other" / "mine" / "store.db"
+    (home / "mine" / "store.db").rename(home / "elsewhere")
+    assert there.fetch("mine-1").path == tmp_path / "fetched" / "mine" / "store.db"
 
 
 @pytest.mark.parametrize("name", ["../escaped", "/escaped", "", "a/b"])
