@@ -96,6 +96,87 @@ def test_in_a_cloud_the_head_is_on_demand_and_the_gpu_workers_are_spot(name):
     assert read(f"{name}.yaml")["provider"]["cache_stopped_nodes"] is False
 
 
+METADATA = {
+    "latest/api/token": "secret",
+    "latest/meta-data/mac": "0a:b1",
+    "latest/meta-data/network/interfaces/macs/0a:b1/vpc-ipv4-cidr-blocks": "172.31.0.0/16\n10.9.0.0/16",
+    "computeMetadata/v1/instance/network-interfaces/0/ip": "10.128.0.5",
+    "computeMetadata/v1/instance/network-interfaces/0/subnetmask": "255.255.240.0",
+}
+EXPORTED = {
+    "aws": ["172.31.0.0/16", "10.9.0.0/16"],
+    "gcp": ["10.128.0.5/255.255.240.0"],  # exports(5): an address of the network will do
+}
+
+
+def exported(name, folder, answers):
+    """What the head's command writes into NFS's table where the cloud's metadata has these answers; None where it fails."""
+    for address, answer in answers.items():
+        (folder / address).parent.mkdir(parents=True, exist_ok=True)
+        (folder / address).write_text(answer)
+    table, fakes = folder / "table", {"sudo": 'case $1 in tee) cat > "$TABLE";; esac', "curl": CURL}
+    for program, script in fakes.items():
+        (folder / program).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / program).chmod(0o755)
+    (command,) = [line for line in read(f"{name}.yaml")["head_setup_commands"] if "exports" in line]
+    environment = {"PATH": f"{folder}:/usr/bin:/bin", "TABLE": str(table), "ANSWERS": str(folder)}
+    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True)
+    return table.read_text().splitlines() if done.returncode == 0 else None
+
+
+CURL = """for last in "$@"; do :; done
+case $last in */meta-data/*) case "$*" in *"token: secret"*) ;; *) exit 22;; esac;; esac
+exec cat "$ANSWERS/${last#http://*/}" """
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_experiments_are_exported_to_the_heads_network_alone(name, tmp_path):
+    found = exported(name, tmp_path, METADATA)
+    assert found == [f"/srv/raynas {network}(rw,async,no_subtree_check)" for network in EXPORTED[name]]
+    assert "10.0.0.0/8" not in (CLUSTER / f"{name}.yaml").read_text()
+
+
+@pytest.mark.parametrize("lacking", METADATA)
+def test_experiments_are_exported_to_nobody_where_the_network_is_unknown(lacking, tmp_path):
+    """A host that is left out of the table would be everybody."""
+    name = "gcp" if lacking.startswith("compute") else "aws"
+    for number, answers in enumerate(({**METADATA, lacking: ""}, {**METADATA, lacking: None})):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert exported(name, folder, {key: value for key, value in answers.items() if value is not None}) is None
+        assert not (folder / "table").exists() or not (folder / "table").read_text()
+
+
+@pytest.mark.parametrize("name", ["aws", "gcp"])
+def test_apt_is_waited_for_but_not_for_ever(name, tmp_path):
+    config = read(f"{name}.yaml")
+    commands = [*config["setup_commands"], *config["head_setup_commands"]]
+    installs = [command for command in commands if "apt-get" in command and "install" in command]
+    assert len(installs) == 2
+    assert all("-o DPkg::Lock::Timeout=600 install" in command for command in installs)
+    (update,) = [command for command in commands if "apt-get update" in command]
+    assert commands.index("timeout 600 cloud-init status --wait > /dev/null || true") < commands.index(update)
+    (tmp_path / "sudo").write_text('#!/bin/sh\necho try >> "$TRIES"; test $(wc -l < "$TRIES") -gt 1')
+    (tmp_path / "sudo").chmod(0o755)
+    (tmp_path / "sleep").symlink_to("/bin/true")
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "TRIES": str(tmp_path / "tries")}
+    assert subprocess.run(["bash", "-c", update], env=environment).returncode == 0
+    assert (tmp_path / "tries").read_text() == "try\ntry\n"  # the lock was another's at first
+
+
+def test_a_driver_that_does_not_install_is_said(tmp_path):
+    (wait,) = [command for command in read("gcp.yaml")["worker_start_ray_commands"] if "nvidia-smi" in command]
+    smi = tmp_path / "nvidia-smi"
+    for code in (0, 9):
+        smi.write_text(f"#!/bin/sh\nexit {code}\n")
+        smi.chmod(0o755)
+        given = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        short = wait.replace("timeout 900", "timeout 0.2" if code else "timeout 60")
+        done = subprocess.run(["bash", "-c", short], env=given, text=True, capture_output=True)
+        assert done.returncode == bool(code)
+        assert ("the NVIDIA driver has not installed itself" in done.stderr) == bool(code)
+
+
 def shown(title):
     """The commands that a section of the README shows, one line each."""
     (section,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.S | re.M)
