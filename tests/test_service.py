@@ -538,6 +538,19 @@ def test_another_experiment_at_the_path_of_a_job_is_not_read_in_its_place(tmp_pa
     assert there.fetch("mine-1").path == tmp_path / "fetched" / "mine" / "store.db"
 
 
+def test_a_job_knows_its_own_id(tmp_path, monkeypatch):
+    """It leaves it beside what it writes, and is known by it afterwards."""
+    there, jobs = object.__new__(Cluster), []
+    monkeypatch.setattr("raynas.service.cluster.send", lambda client, job: jobs.append(job))
+    monkeypatch.setattr(there, "jobs", list)
+    there.home = there.data_dir = there.store = there.client = None
+    there.working_dir, there.limit_mb, there.any_version = tmp_path, 50, False
+    ids = [there.submit(SPACE, "own:train", trials=1, objective="score", name="mine").id for _ in range(2)]
+    assert len(set(ids)) == 2
+    assert [job["submission_id"] for job in jobs] == ids
+    assert [job["runtime_env"]["env_vars"]["RAYNAS_JOB"] for job in jobs] == ids
+
+
 @pytest.mark.parametrize("name", ["../escaped", "/escaped", "", "a/b"])
 def test_a_job_cannot_name_a_folder_elsewhere(name, tmp_path, monkeypatch):
     there = object.__new__(Cluster)
