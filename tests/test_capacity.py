@@ -571,6 +571,31 @@ def test_what_workers_cannot_share_is_said(settings, said):
         planned(**{"resources": {"workers": 2, "gpu": 0}, **settings})
 
 
+SUPERNET = {"oneshot": {"name": "enas", "layers": 1, "channels": 4, "stem_stride": 2}, "space": "enas_micro"}
+
+
+@pytest.mark.parametrize("of", [{}, {"resources": {"gpu": 2, "workers": 2}}, SUPERNET])
+def test_a_network_of_raynas_holds_no_gpus_that_it_does_not_use(of):
+    with pytest.raises(InputError, match=r"resources.gpu=2 would keep 1 idle.*train NAME --workers 2"):
+        planned(**{"resources": {"gpu": 2}, **of})
+    for gpu in (0, 0.5, 1, None):
+        assert planned(**{**of, "resources": {"gpu": gpu}}).experiment.resources.gpu == gpu
+
+
+def test_a_trainable_of_ones_own_may_hold_several_gpus():
+    made = check(
+        Experiment,
+        {
+            "space": {"x": {"uniform": [0, 1]}},
+            "trainable": "trainings:once",
+            "objective": "score",
+            "resources": {"gpu": 2},
+        },
+        "experiment",
+    )
+    assert make_plan(made).experiment.resources.gpu == 2
+
+
 @pytest.mark.slow
 def test_two_workers_train_as_one(ray_here, tmp_path):
     """The same curve but for rounding, the same weights, and on from a checkpoint; the search's trial gives the config."""

@@ -15,7 +15,7 @@ from test_cli import raynas as command
 from raynas.cli.nodes import examine_nodes
 from raynas.run.address import check_address, why_not
 from raynas.run.checkup import NodeFacts, ask_nodes, findings
-from raynas.run.probe import Probe, versions
+from raynas.run.probe import Probe, in_container, multi_process_service, versions
 from raynas.tables import InputError
 
 LOOK = {"versions": versions(), "nvidia": [], "mps": False, "free": 2**40}
@@ -64,7 +64,45 @@ def test_mps_is_told_where_there_are_gpus(tmp_path):
 
     assert mps(mps=True) == ["runs"]
     assert mps()[0].startswith("does not run")
+    assert mps(mps=None)[0].startswith("unknown in a container")
     assert not [finding for finding in findings(GOOD, None, tmp_path) if finding.what == "mps"]
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_SEQPACKET, socket.SOCK_DGRAM, None])
+def test_mps_is_seen_by_who_holds_its_pipe(kind, tmp_path, monkeypatch):
+    """Whatever its process is called, and however many have died and left theirs; in a container too."""
+    pipe = tmp_path / "control"
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    for container in (True, False):
+        monkeypatch.setattr("raynas.run.probe.in_container", lambda container=container: container)
+        assert multi_process_service() is (None if container else False)
+        if kind is None:
+            os.mkfifo(pipe)
+            end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        else:
+            daemon = socket.socket(socket.AF_UNIX, kind)
+            daemon.bind(str(pipe))
+            if kind != socket.SOCK_DGRAM:
+                daemon.listen()
+        assert multi_process_service() is True
+        if kind is None:
+            os.close(end)
+        else:
+            daemon.setblocking(False)
+            with pytest.raises(BlockingIOError):  # nobody has come
+                daemon.recv(1) if kind == socket.SOCK_DGRAM else daemon.accept()
+            daemon.close()
+        assert multi_process_service() is False  # it is dead, and its pipe still there
+        pipe.unlink()
+
+
+def test_a_pod_is_a_container(monkeypatch):
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert in_container()
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
+    for there in ("/.dockerenv", "/run/.containerenv", None):
+        monkeypatch.setattr(os.path, "exists", lambda path, there=there: path == there)
+        assert in_container() is (there is not None)
 
 
 def test_folders_of_two_nodes(tmp_path):

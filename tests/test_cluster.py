@@ -96,6 +96,117 @@ def test_in_a_cloud_the_head_is_on_demand_and_the_gpu_workers_are_spot(name):
     assert read(f"{name}.yaml")["provider"]["cache_stopped_nodes"] is False
 
 
+METADATA = {
+    "latest/api/token": "secret",
+    "latest/meta-data/mac": "0a:b1",
+    "latest/meta-data/network/interfaces/macs/0a:b1/vpc-ipv4-cidr-blocks": "172.31.0.0/16\n10.9.0.0/16",
+    "computeMetadata/v1/instance/network-interfaces/0/ip": "10.128.0.5",
+    "computeMetadata/v1/instance/network-interfaces/0/subnetmask": "255.255.240.0",
+}
+EXPORTED = {
+    "aws": ["172.31.0.0/16", "10.9.0.0/16"],
+    "gcp": ["10.128.0.5/255.255.240.0"],  # exports(5): an address of the network will do
+}
+
+
+def exported(name, folder, answers):
+    """What the head's command writes into NFS's table where the cloud's metadata has these answers; None where it fails."""
+    for address, answer in answers.items():
+        (folder / address).parent.mkdir(parents=True, exist_ok=True)
+        (folder / address).write_text(answer)
+    table, fakes = folder / "table", {"sudo": 'case $1 in tee) cat > "$TABLE";; esac', "curl": CURL}
+    for program, script in fakes.items():
+        (folder / program).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / program).chmod(0o755)
+    (command,) = [line for line in read(f"{name}.yaml")["head_setup_commands"] if "exports" in line]
+    environment = {"PATH": f"{folder}:/usr/bin:/bin", "TABLE": str(table), "ANSWERS": str(folder)}
+    done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True)
+    return table.read_text().splitlines() if done.returncode == 0 else None
+
+
+CURL = """for last in "$@"; do :; done
+case $last in */meta-data/*) case "$*" in *"token: secret"*) ;; *) exit 22;; esac;; esac
+exec cat "$ANSWERS/${last#http://*/}" """
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_experiments_are_exported_to_the_heads_network_alone(name, tmp_path):
+    found = exported(name, tmp_path, METADATA)
+    assert found == [f"/srv/raynas {network}(rw,async,no_subtree_check)" for network in EXPORTED[name]]
+    assert "10.0.0.0/8" not in (CLUSTER / f"{name}.yaml").read_text()
+
+
+@pytest.mark.parametrize("lacking", METADATA)
+def test_experiments_are_exported_to_nobody_where_the_network_is_unknown(lacking, tmp_path):
+    """A host that is left out of the table would be everybody."""
+    name = "gcp" if lacking.startswith("compute") else "aws"
+    for number, answers in enumerate(({**METADATA, lacking: ""}, {**METADATA, lacking: None})):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert exported(name, folder, {key: value for key, value in answers.items() if value is not None}) is None
+        assert not (folder / "table").exists() or not (folder / "table").read_text()
+
+
+@pytest.mark.parametrize("name", ["aws", "gcp"])
+def test_apt_is_waited_for_but_not_for_ever(name, tmp_path):
+    config = read(f"{name}.yaml")
+    commands = [*config["setup_commands"], *config["head_setup_commands"]]
+    installs = [command for command in commands if "apt-get" in command and "install" in command]
+    assert len(installs) == 2
+    assert all("-o DPkg::Lock::Timeout=600 install" in command for command in installs)
+    (update,) = [command for command in commands if "apt-get update" in command]
+    assert commands.index("timeout 600 cloud-init status --wait > /dev/null || true") < commands.index(update)
+    (tmp_path / "sudo").write_text('#!/bin/sh\necho try >> "$TRIES"; test $(wc -l < "$TRIES") -gt 1')
+    (tmp_path / "sudo").chmod(0o755)
+    (tmp_path / "sleep").symlink_to("/bin/true")
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "TRIES": str(tmp_path / "tries")}
+    assert subprocess.run(["bash", "-c", update], env=environment).returncode == 0
+    assert (tmp_path / "tries").read_text() == "try\ntry\n"  # the lock was another's at first
+
+
+def test_a_driver_that_does_not_install_is_said(tmp_path):
+    (wait,) = [command for command in read("gcp.yaml")["worker_start_ray_commands"] if "nvidia-smi" in command]
+    smi = tmp_path / "nvidia-smi"
+    for code in (0, 9):
+        smi.write_text(f"#!/bin/sh\nexit {code}\n")
+        smi.chmod(0o755)
+        given = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        short = wait.replace("timeout 900", "timeout 0.2" if code else "timeout 60")
+        done = subprocess.run(["bash", "-c", short], env=given, text=True, capture_output=True)
+        assert done.returncode == bool(code)
+        assert ("the NVIDIA driver has not installed itself" in done.stderr) == bool(code)
+
+
+def shown(title):
+    """The commands that a section of the README shows, one line each."""
+    (section,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", README, re.S | re.M)
+    text = "\n".join(re.findall(r"```console\n(.*?)```", section, re.S)).replace("\\\n", " ")
+    return [" ".join(line.split()) for line in re.findall(r"^\$ (.*)", text, re.M)]
+
+
+@pytest.mark.parametrize(("title", "name"), [("AWS", "aws"), ("GCP", "gcp")])
+def test_a_search_in_a_cloud_waits_for_its_gpus_and_is_fetched_before_the_end(title, name):
+    (search,) = [line for line in shown(title) if "raynas search" in line]
+    at_once = int(re.search(r"resources\.concurrency=(\d+)", search)[1])
+    gpus = at_once * float(re.search(r"--gpu (\S+)", search)[1])
+    assert "resources.autoscaled=true" in search  # at first there is none
+    assert 1 < gpus <= read(f"{name}.yaml")["available_node_types"]["gpu_worker"]["max_workers"]
+    (down,) = [line for line in shown(title) if "ray down" in line]
+    fetched = (
+        f"mkdir -p runs && ray rsync-down my-{name}.yaml /srv/raynas/runs/first/ runs/first/ && ray down my-{name}.yaml"
+    )
+    assert down == fetched
+    assert "RAYNAS_HOME=/srv/raynas/runs" in str(read(f"{name}.yaml")["setup_commands"])
+
+
+def test_a_job_on_kubernetes_uses_several_gpus():
+    job = read("kuberay/job.yaml")["spec"]
+    for search in (job["entrypoint"], *(line for line in shown("Kubernetes") if "raynas search" in line)):
+        gpus = int(re.search(r"resources\.concurrency=(\d+)", search)[1]) * float(re.search(r"--gpu (\S+)", search)[1])
+        assert "resources.autoscaled=true" in search
+        assert 1 < gpus <= job["rayClusterSpec"]["workerGroupSpecs"][0]["maxReplicas"]
+
+
 @pytest.mark.parametrize("name", LAUNCHER)
 def test_the_commands_of_cluster_files_are_shell(name):
     config = read(f"{name}.yaml")
@@ -263,6 +374,77 @@ def test_only_whole_nodes_may_be_stopped():
     """`ray symmetric-run` ends with `ray stop`, which would end a neighbour job's Ray too."""
     for path in SCRIPTS:
         assert ("symmetric-run" in path.read_text()) == ("#SBATCH --exclusive" in path.read_text()), path.name
+
+
+PROGRAMS = {
+    "scontrol": "echo node1; echo node2",
+    "hostname": "case $1 in --ip-address) echo 127.0.1.1;; *) echo ${ADDRESSES-fe80::1 10.1.2.3 172.17.0.1};; esac",
+    "srun": "while case $1 in --*) true;; *) false;; esac; do shift; done\n"
+    'echo "cpus=$SRUN_CPUS_PER_TASK $*" >> "$SAID"; [ "$1" = python3 ] || exec "$@"',  # who waits for nodes is there at once
+    "ray": "true",
+    "raynas": "true",
+}
+
+
+def sbatch(path, folder, **variables):
+    """What the job's script hands to srun, one line a step, on nodes that call themselves 127.0.1.1."""
+    programs = folder / "programs"
+    programs.mkdir()
+    for name, script in PROGRAMS.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    job = {
+        "SLURM_JOB_NODELIST": "node[1-2]",
+        "SLURM_JOB_NUM_NODES": "2",
+        "SLURM_CPUS_PER_TASK": "3",
+        "SLURM_JOB_ID": "7",
+    }
+    environment = {"PATH": f"{programs}:/usr/bin:/bin", "SAID": str(folder / "said"), **job, **variables}
+    done = subprocess.run(
+        ["bash", str(path), "space", "--name", "first"], env=environment, text=True, capture_output=True
+    )
+    return done, (folder / "said").read_text().splitlines()
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_steps_get_their_cpus_and_an_address_that_others_reach(path, tmp_path):
+    done, said = sbatch(path, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(said) >= 2
+    assert all(
+        line.startswith("cpus=3 ") for line in said
+    )  # srun takes no --cpus-per-task from sbatch since Slurm 22.05
+    port = "6379" if path.name == "symmetric.sh" else "20007"
+    assert "raynas search space --name first --address 10.1.2.3:" + port in said[-1]
+    (tmp_path / "lonely").mkdir()
+    done, said = sbatch(path, tmp_path / "lonely", ADDRESSES="fe80::1")
+    assert (done.returncode, len(said)) == (1, 1)
+    assert "node1 has no IPv4 address but loopback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "mebibytes"),
+    [
+        ({"SLURM_MEM_PER_NODE": "4000"}, 4000),
+        ({"SLURM_MEM_PER_CPU": "1000"}, 3000),
+        ({"SLURM_MEM_PER_NODE": "0"}, None),  # --mem=0: all of the machine's
+        ({}, None),
+    ],
+)
+def test_on_shared_nodes_ray_takes_the_memory_of_the_job(variables, mebibytes, tmp_path):
+    _, said = sbatch(CLUSTER / "slurm" / "head_workers.sh", tmp_path, **variables)
+    starts = [line for line in said if " ray start " in line]
+    assert len(starts) == 2
+    for line in starts:
+        found = dict(re.findall(r"--((?:object-store-)?memory)=(\d+)", line))
+        if mebibytes is None:
+            assert not found
+        else:
+            total = mebibytes * 2**20
+            assert {name: int(size) for name, size in found.items()} == {
+                "object-store-memory": total * 3 // 10,
+                "memory": total * 7 // 10,
+            }
 
 
 def test_the_dockerfile_is_clean():

@@ -22,7 +22,7 @@ from raynas.cli.main import app
 from raynas.objectives import Trial
 from raynas.results import Heard, Store, StoreError
 from raynas.results.database import InDatabase, database, engine_of, names_in, shown
-from raynas.results.schema import SCHEMA, trials, versions
+from raynas.results.schema import SCHEMA, metadata, trials, versions
 from raynas.run.folders import experiments, open_results
 from raynas.tables import InputError
 
@@ -140,6 +140,58 @@ def test_experiments_of_one_database_do_not_see_each_other(url, tmp_path):
     assert len(two.rows(trials)) == 1
     one.close()
     two.close()
+
+
+@pytest.mark.parametrize("first", ["raynas", "others"])
+def test_tables_of_others_in_the_same_database_are_left_alone(url, tmp_path, first):
+    """Optuna has `trials` too, and so may anyone's `experiments`; with either there first, of a user named raynas."""
+    import optuna
+    import psycopg
+
+    def others():
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE experiments (experiment_id text, raynas int)")
+            connection.execute("CREATE TABLE raynas (notes text)")
+        study = optuna.create_study(study_name="theirs", storage=optuna.storages.RDBStorage(url))
+        study.add_trial(optuna.create_trial(value=0.5))
+
+    if first == "others":
+        others()
+        assert names_in(database(url)) == []
+        with pytest.raises(StoreError, match="is not a raynas store"):
+            Store.open(at(url, "mine", tmp_path))
+    store = Store.create(at(url, "mine", tmp_path), {**ROW, "name": "mine"})
+    fill(store)
+    store.close()
+    if first == "raynas":
+        others()
+    results = open_results("mine", tmp_path, url)
+    assert list(results.trials["state"]) == ["done", "done", "failed"]
+    assert list(results.where("x > 0.1 and state = 'done'")["number"]) == [1]
+    assert names_in(database(url)) == ["mine"]
+    study = optuna.load_study(study_name="theirs", storage=optuna.storages.RDBStorage(url))
+    assert [trial.value for trial in study.trials] == [0.5]
+    with psycopg.connect(url) as connection:
+        kept = connection.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'raynas_store'"
+        )
+        assert {name for (name,) in kept} == set(metadata.tables)
+
+
+def test_who_may_only_use_the_tables_need_not_make_them(url, tmp_path):
+    """A database whose owner made the schema, for a user that may create nothing."""
+    import psycopg
+
+    Store.create(at(url, "one", tmp_path), {**ROW, "name": "one"}).close()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE guest LOGIN PASSWORD '{PASSWORD}'")
+        connection.execute("GRANT USAGE ON SCHEMA raynas_store TO guest")
+        connection.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA raynas_store TO guest")
+        connection.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA raynas_store TO guest")
+    store = Store.create(at(url.replace("raynas:", "guest:"), "two", tmp_path), {**ROW, "name": "two"})
+    fill(store)
+    store.close()
+    assert names_in(database(url)) == ["one", "two"]
 
 
 def test_a_verification_is_opened_by_its_name(url, tmp_path):

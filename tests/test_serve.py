@@ -1,5 +1,6 @@
 """The Serve application: the same answers as the network itself, and none without the token."""
 
+import asyncio
 import json
 import socket
 import urllib.error
@@ -69,6 +70,86 @@ def test_no_start_without_a_token(monkeypatch):
             token()
 
 
+BEARER = {b"authorization": f"Bearer {TOKEN}".encode(), b"content-type": b"application/json"}
+
+
+def ask(application, chunks, headers=BEARER, path="/predict"):
+    """The status and answer of an ASGI application, and how many of the body's `chunks` it read."""
+    rest, sent = list(chunks), []
+
+    async def receive():
+        return {"type": "http.request", "body": rest.pop(0), "more_body": bool(rest)}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": list(headers.items())}
+    asyncio.run(application(scope, receive, send))
+    return sent[0]["status"], json.loads(sent[1]["body"]), len(chunks) - len(rest)
+
+
+@pytest.fixture
+def guarded(monkeypatch):
+    """An application with the body of the real one behind its guard; 1000 bytes are too many."""
+    fastapi = pytest.importorskip("fastapi")
+    from raynas.service.guard import Guard
+    from raynas.service.serve import Images
+
+    application = fastapi.FastAPI()
+    application.add_middleware(Guard, token=lambda: TOKEN, largest=999)
+
+    @application.post("/predict")
+    def count(body: Images):
+        return len(body.images)
+
+    return application
+
+
+OTHERS = ["", TOKEN, "Bearer wrong", f"Basic {TOKEN}", f"bearer {TOKEN}", f"Bearer {TOKEN}x", "Bearer "]
+
+
+@pytest.mark.parametrize("authorization", [None, *OTHERS])
+def test_without_the_token_nothing_is_read(authorization, monkeypatch):
+    pytest.importorskip("fastapi")
+    from raynas.service.serve import web
+
+    monkeypatch.setenv("RAYNAS_SERVE_TOKEN", TOKEN)
+    headers = {} if authorization is None else {b"authorization": authorization.encode()}
+    for body in (b"{bad", b'{"images": []}', b"0" * 100):
+        for path in ("/predict", "/elsewhere"):
+            status, answer, read = ask(web, [body, body], headers, path)
+            assert (status, read) == (401, 0)
+            assert "carry the token" in answer["detail"]
+
+
+def test_with_the_token_a_body_is_read_as_far_as_it_may_be(guarded):
+    body = b'{"images": [[1], [2], [3]]}'
+    assert ask(guarded, [body]) == (200, 3, 1)
+    assert ask(guarded, [body[:9], body[9:]]) == (200, 3, 2)
+    assert ask(guarded, [body + b" " * (999 - len(body))])[:2] == (200, 3)
+    for bad in (b"{bad", b'{"images": []}', b'{"images": 1}', b"{}", b"[" * 900):
+        assert ask(guarded, [bad])[0] in (400, 422)
+
+
+def test_a_body_too_large_is_not_read_to_its_end(guarded):
+    pieces = [b'{"images": [', b"[1]," * 200, b"[1]," * 200, b"[1]," * 200, b"[1]]}"]
+    status, answer, read = ask(guarded, pieces)
+    assert (status, read) == (413, 3)
+    assert "at most; send fewer images at once" in answer["detail"]
+    assert ask(guarded, pieces, {**BEARER, b"content-length": b"1000"})[::2] == (413, 0)
+    assert ask(guarded, [b'{"images": [1]}'], {**BEARER, b"content-length": b"999"})[0] == 200
+
+
+def test_the_application_bounds_a_request(monkeypatch):
+    pytest.importorskip("fastapi")
+    from raynas.service.guard import LARGEST_MB
+    from raynas.service.serve import web
+
+    monkeypatch.setenv("RAYNAS_SERVE_TOKEN", TOKEN)
+    largest = str(LARGEST_MB * 2**20 + 1).encode()
+    assert ask(web, [b"{}"], {**BEARER, b"content-length": largest})[::2] == (413, 0)
+
+
 @pytest.fixture(scope="module")
 def address(home):
     """The application, really served by the Ray of the tests, on a free port of loopback."""
@@ -103,7 +184,14 @@ def test_served(address, home, images):
     status, answer = post(f"{address}/predict", {"images": images.tolist()})
     assert status == 200
     assert np.allclose(answer["probabilities"], Predictor("one", home)(images.tolist()).probabilities, atol=1e-5)
-    for authorization in ("", TOKEN, "Bearer wrong", f"Basic {TOKEN}"):
+    for authorization in OTHERS:
         assert post(f"{address}/predict", {"images": images.tolist()}, authorization)[0] == 401
     for body in ({"images": []}, {"images": [[1]]}, {}, {"images": [[[0.0] * 28] * 28] * 1025}):
         assert post(f"{address}/predict", body)[0] == 422
+    too_large = urllib.request.Request(
+        f"{address}/predict",
+        iter([b'{"images": [', *[b"[1]," * 2**18] * 40]),  # 40 MiB of which nobody knows before
+        {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
+    )
+    with pytest.raises(urllib.error.HTTPError, match="413"):
+        urllib.request.urlopen(too_large, timeout=60)

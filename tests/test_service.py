@@ -26,7 +26,7 @@ from raynas.cli.main import app
 from raynas.objectives import Trial
 from raynas.results import Heard, Store, StoreError
 from raynas.results.results import Results
-from raynas.run.folders import open_results
+from raynas.run.folders import locked, open_results
 from raynas.service import door, packing, parcel
 from raynas.service.cluster import Cluster
 from raynas.service.fetch import install
@@ -59,7 +59,7 @@ def project(tmp_path):
     for name, text in {
         "own.py": OWN, "pkg/__init__.py": "", "pkg/deep/notes.txt": "kept", "pkg/deep/secret.txt": "x", "pkg/.gitignore": "secret.txt\n",
         ".gitignore": "*.log\n/out/\n!keep.log\n", "a.log": "x", "keep.log": "x", "out/big.txt": "x", "pkg/out/small.txt": "x",
-        ".rayignore": "scratch\n", "scratch/a.txt": "x", ".git/config": "x", ".venv/lib/a.py": "x", "runs/one/store.db": "x",
+        ".rayignore": "scratch\n", "scratch/a.txt": "x", ".git/config": "x", ".venv/lib/a.py": "x", ".venv/pyvenv.cfg": "x", "runs/one/store.db": "x",
         "__pycache__/own.pyc": "x", ".env": "TOKEN=x", "secret.txt": "at the top",
     }.items():  # fmt: skip
         path = root / name
@@ -84,7 +84,49 @@ def test_what_travels_is_what_nothing_ignores(project):
     assert package.datasets == (("images.npz", 2_000_000),)
     assert package.size == sum((project / name).stat().st_size for name in KEPT)
     assert "10 files" in str(package)
-    assert "1 datasets (2.0 MB) stay here" in str(package)
+    assert "1 datasets (2.0 MB) stay here; 1 secrets stay here (.env)" in str(package)
+
+
+HIDDEN = (
+    ".ray-token", ".ssh/config", ".aws/credentials", ".ray/auth_token", ".netrc", ".pgpass", ".env.local", "tls/server.pem", "tls/server.key",
+    "keys/id_rsa", "keys/id_ed25519.old", "pkg/.ssh/known", "named-otherwise",
+)  # fmt: skip
+
+
+def test_secrets_stay_here_and_are_said(project, monkeypatch):
+    kept = packing.look(project).files
+    for name in HIDDEN:
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("hunter2")
+    (project / "keys" / "mine").symlink_to(project / "keys" / "id_rsa")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(project / "named-otherwise"))
+    package = packing.look(project)
+    assert package.files == kept
+    folders = {".ssh/", ".aws/", ".ray/", "pkg/.ssh/"}
+    files = {name for name in HIDDEN if not name.startswith((*folders,))}
+    assert set(package.secrets) == {".env", "keys/mine"} | folders | files
+    assert "15 secrets stay here (.aws/, .env, .env.local, …)" in str(package)
+    assert "stay here" not in str(packing.look(project / "pkg" / "deep"))
+
+
+def test_environments_stay_here_and_packages_that_are_called_so_travel(project):
+    for name in ("env", "venv", "pkg/env"):
+        (project / name).mkdir()
+        (project / name / "__init__.py").write_text("MINE = 1\n")
+    for name, mark in (("tools", "pyvenv.cfg"), ("pkg/conda", "conda-meta/history")):
+        (project / name / mark).parent.mkdir(parents=True)
+        (project / name / mark).write_text("")
+        (project / name / "lib.py").write_text("")
+    found = {name for name, _ in packing.look(project).files}
+    assert found - KEPT == {"env/__init__.py", "venv/__init__.py", "pkg/env/__init__.py"}
+
+
+def test_data_of_a_package_belongs_to_it(project):
+    (project / "pkg" / "data.npz").write_bytes(b"0" * 2_000_000)
+    package = packing.look(project)
+    assert {name for name, _ in package.files} == KEPT | {"pkg/data.npz"}
+    assert [name for name, _ in package.datasets] == ["images.npz"]
 
 
 def test_a_package_above_the_limit_is_refused_with_its_largest_files(project):
@@ -434,6 +476,79 @@ def test_a_fetch_loses_nothing_that_was_made_here(tmp_path):
         install(lines, here)
     assert Results(here / "store.db").verification is not None
     assert os.listdir(here.parent) == ["mine"]
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3])
+def test_a_fetch_that_fails_leaves_what_was_there(failing, tmp_path, monkeypatch):
+    """The first rename takes the old away, the second brings the new; the third, the old back: then it is beside its place."""
+    written(tmp_path / "there" / "mine").close()
+    lines = "\n".join(parcel.wrap(tmp_path / "there" / "mine"))
+    here = tmp_path / "here" / "mine"
+    install(lines, here)
+    (here / "notes.txt").write_text("kept")
+    rename, seen = Path.rename, []
+
+    def renamed(path, to):
+        if here in (path, Path(to)):
+            seen.append(path)
+            if len(seen) == failing or (len(seen), failing) == (2, 3):
+                raise OSError("the disk is gone")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    with pytest.raises(OSError, match="the disk is gone"):
+        install(lines, here)
+    monkeypatch.undo()
+    (kept,) = (tmp_path / "here").rglob("notes.txt")
+    if failing < 3:
+        assert os.listdir(here.parent) == ["mine"]
+        assert kept.parent == here
+    else:
+        assert kept.parent.parent.name.startswith(".mine-before-")
+    assert len(Results(kept.parent / "store.db").trials) == 3
+    install(lines, here)
+    assert len(Results(here / "store.db").trials) == 3
+
+
+def test_another_experiment_at_the_path_of_a_job_is_not_read_in_its_place(tmp_path, monkeypatch):
+    """Both sides may call their home /tmp/runs: what is read in place was driven by the job."""
+    home, there = tmp_path / "runs", object.__new__(Cluster)
+    written(home / "mine").close()
+    written(tmp_path / "cluster" / "mine", numbers=1).close()
+    monkeypatch.setattr(
+        there, "_find", lambda given: Job(given, "mine", "done", "", None, None, "0.1.0", str(home), "")
+    )
+    parcels = "\n".join(parcel.wrap(tmp_path / "cluster" / "mine"))
+    monkeypatch.setattr("raynas.service.cluster.sent", lambda client, job: parcels)
+    there.to, there.store, there.client = tmp_path / "fetched", None, None
+    monkeypatch.setenv("RAYNAS_JOB", "mine-1")
+    with locked(home / "mine"):
+        pass
+    monkeypatch.setenv("RAYNAS_JOB", "mine-2")
+    with locked(home / "mine"):
+        monkeypatch.setenv("RAYNAS_JOB", "mine-3")
+        with pytest.raises(InputError, match="is running in another process"):
+            locked(home / "mine").__enter__()
+    for id in ("mine-3", "mine-4", "mine", ""):
+        assert there.fetch(id).path == tmp_path / "fetched" / "mine" / "store.db", id
+    for id in ("mine-1", "mine-2"):  # the second went on with what the first began
+        assert there.fetch(id).path == home / "mine" / "store.db"
+    assert there.fetch("mine-1", to=tmp_path / "other").path == tmp_path / "other" / "mine" / "store.db"
+    (home / "mine" / "store.db").rename(home / "elsewhere")
+    assert there.fetch("mine-1").path == tmp_path / "fetched" / "mine" / "store.db"
+
+
+def test_a_job_knows_its_own_id(tmp_path, monkeypatch):
+    """It leaves it beside what it writes, and is known by it afterwards."""
+    there, jobs = object.__new__(Cluster), []
+    monkeypatch.setattr("raynas.service.cluster.send", lambda client, job: jobs.append(job))
+    monkeypatch.setattr(there, "jobs", list)
+    there.home = there.data_dir = there.store = there.client = None
+    there.working_dir, there.limit_mb, there.any_version = tmp_path, 50, False
+    ids = [there.submit(SPACE, "own:train", trials=1, objective="score", name="mine").id for _ in range(2)]
+    assert len(set(ids)) == 2
+    assert [job["submission_id"] for job in jobs] == ids
+    assert [job["runtime_env"]["env_vars"]["RAYNAS_JOB"] for job in jobs] == ids
 
 
 @pytest.mark.parametrize("name", ["../escaped", "/escaped", "", "a/b"])

@@ -14,12 +14,25 @@ set -euo pipefail
 RAY_AUTH_TOKEN=$(python3 -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 export RAY_USAGE_STATS_ENABLED=0
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"  # since Slurm 22.05 srun does not take it from sbatch
 
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-head_ip=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | awk '{ print $1 }')
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | awk 'NR == 1')
+# The first address that another node can reach: where hosts name themselves as Debian's do, their name is 127.0.1.1.
+head_ip=$(srun --nodes=1 --ntasks=1 --nodelist="$head" bash -c 'hostname --ip-address; hostname --all-ip-addresses' |
+    awk '{ for (at = 1; at <= NF; at++) if ($at ~ /^[0-9.]+$/ && $at !~ /^127\./ && !found++) print $at }')
+if [ -z "$head_ip" ]; then
+    echo "$head has no IPv4 address but loopback" >&2
+    exit 1
+fi
 port=$((20000 + SLURM_JOB_ID % 10000))
 address="$head_ip:$port"
 shares=(--num-cpus="$SLURM_CPUS_PER_TASK" --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --temp-dir="/tmp/ray-$SLURM_JOB_ID")
+# Ray takes the machine's memory for its own. Of the job's (MiB a node, as --mem or --mem-per-cpu has it; 0 is all) a share
+# of 30 % is for objects, as Ray has it.
+memory=${SLURM_MEM_PER_NODE:-$((${SLURM_MEM_PER_CPU:-0} * SLURM_CPUS_PER_TASK))}
+if ((memory > 0)); then
+    shares+=(--object-store-memory=$((memory * 2 ** 20 * 3 / 10)) --memory=$((memory * 2 ** 20 * 7 / 10)))
+fi
 
 # Wait until this many nodes have joined.
 await_nodes() {

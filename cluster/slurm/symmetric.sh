@@ -18,10 +18,17 @@ set -euo pipefail
 RAY_AUTH_TOKEN=$(python3 -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 export RAY_USAGE_STATS_ENABLED=0
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"  # since Slurm 22.05 srun does not take it from sbatch
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300  # seconds until all nodes must have joined
 
-head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-head_ip=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | awk '{ print $1 }')
+head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | awk 'NR == 1')
+# The first address that another node can reach: where hosts name themselves as Debian's do, their name is 127.0.1.1.
+head_ip=$(srun --nodes=1 --ntasks=1 --nodelist="$head" bash -c 'hostname --ip-address; hostname --all-ip-addresses' |
+    awk '{ for (at = 1; at <= NF; at++) if ($at ~ /^[0-9.]+$/ && $at !~ /^127\./ && !found++) print $at }')
+if [ -z "$head_ip" ]; then
+    echo "$head has no IPv4 address but loopback" >&2
+    exit 1
+fi
 
 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" \
     ray symmetric-run --address "$head_ip:6379" --min-nodes "$SLURM_JOB_NUM_NODES" \

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, event, inspect, select, text
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.schema import CreateSchema
 
 from raynas.results.schema import SCHEMA, experiments, metadata, versions
 from raynas.tables import InputError
@@ -19,8 +20,11 @@ LOCKS = (
 )
 ANSWER_S = 5
 OWN_DISKS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "overlay", "rootfs", "apfs", "hfs")
+# the schema of raynas's tables in PostgreSQL: Optuna and MLflow have `trials` and `experiments` too, and of a user named
+# raynas they would find a schema of that name first
+TABLES = "raynas_store"
 # a machine that is gone lets go of its lock within a minute, not within the two hours of TCP's defaults
-SESSION = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+SESSION = f"-c search_path={TABLES} -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,8 @@ def why(error: DatabaseError) -> str:
 def make_tables(connection: Connection) -> None:
     """The tables of a database that has none, or lacks the younger ones; one driver at a time makes them."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:locks, 0)"), {"locks": LOCKS})
+    if not inspect(connection).has_schema(TABLES):  # asked first: who may use one may not make one
+        connection.execute(CreateSchema(TABLES))
     there = inspect(connection).has_table(versions.name)
     metadata.create_all(connection)
     if not there:

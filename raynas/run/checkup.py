@@ -14,6 +14,11 @@ ROUNDS = 7  # of asking for the time: the quickest counts
 SKEW_S = 1.0  # clocks further apart make moments in the store misleading
 FREE_BYTES = 2**30
 ROOM = 0.8  # of an object store that one dataset may fill
+MPS = {
+    True: "runs",
+    False: "does not run: several trials on one GPU take turns",
+    None: "unknown in a container: its control pipe is not here, and without it several trials on one GPU take turns",
+}
 
 
 @dataclass
@@ -199,8 +204,7 @@ def _gpu_findings(node: NodeFacts) -> list[Finding]:
         found.append(Finding("gpu", f"{count} for Ray, and torch sees {len(node.gpus)}", False))
     if node.look["nvidia"]:
         found.append(Finding("driver", "; ".join(node.look["nvidia"])))
-        mps = "runs" if node.look["mps"] else "does not run: several trials on one GPU take turns"
-        found.append(Finding("mps", mps))
+        found.append(Finding("mps", MPS[node.look["mps"]]))
     return found
 
 

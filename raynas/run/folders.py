@@ -17,7 +17,8 @@ from raynas.run.plan import Plan, differences
 from raynas.settings import check
 from raynas.tables import InputError, nearest
 
-STORE = "store.db"
+STORE, LOCK = "store.db", "driver.lock"
+JOB = "RAYNAS_JOB"  # the environment variable that says which job of a cluster a driver is
 
 
 def home(given: str | Path | None = None) -> Path:
@@ -168,9 +169,9 @@ def _short(plan: Plan) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One driver an experiment: the lock goes with the process, however that ends."""
+    """One driver an experiment: the lock goes with the process, however that ends. Its file keeps which jobs held it."""
     folder.mkdir(parents=True, exist_ok=True)  # a database knows experiments that began in another home
-    with open(folder / "driver.lock", "w") as file:
+    with open(folder / LOCK, "a", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -180,4 +181,15 @@ def locked(folder: Path) -> Iterator[None]:
                 f"the disk of '{folder}' has no file locks ({error.strerror}), which keep two drivers apart: mount it with them "
                 "(Lustre: -o flock), or put --home on another"
             ) from error
+        if job := os.environ.get(JOB):
+            file.write(f"{job}\n")
+            file.flush()
         yield
+
+
+def was_driven_by(folder: Path, job: str) -> bool:
+    """Whether the experiment in `folder` is that of a cluster's job: this machine may have another of the same name there."""
+    try:
+        return job in (folder / LOCK).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False

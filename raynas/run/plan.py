@@ -316,6 +316,11 @@ def check_resources(plan: Plan) -> None:
     what = "a supernet" if plan.architectures is not None else "a trainable of your own"
     if wanted.gpu == AUTO and not one_by_one and plan.table is None:
         raise InputError(f"gpu: auto measures networks that are trained one by one; say the share of {what}, e.g. 0.5")
+    if plan.dataset is not None and isinstance(wanted.gpu, float) and wanted.gpu > 1:
+        raise InputError(
+            f"raynas trains a network on one GPU, and resources.gpu={wanted.gpu:g} would keep {wanted.gpu - 1:g} idle: a GPU or a share "
+            f"a trial; several that train one network are workers (raynas train NAME --workers {wanted.gpu:g})"
+        )
     if wanted.workers > 1:
         if not one_by_one:
             raise InputError(

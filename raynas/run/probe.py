@@ -1,8 +1,11 @@
 """What `raynas doctor` looks at on a node. It travels there whole, so it needs nothing but Python and Ray on that side."""
 
+import errno
 import os
 import platform
 import shutil
+import socket
+import stat
 import subprocess
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -40,16 +43,34 @@ def nvidia() -> list[str]:
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
-def multi_process_service() -> bool:
-    """Whether NVIDIA's MPS runs, which lets several processes compute on one GPU at once: its control daemon has a pipe."""
+def multi_process_service() -> bool | None:
+    """Whether NVIDIA's MPS runs, which lets several processes compute on one GPU at once: somebody holds its daemon's control
+    pipe. None in a container without that pipe: the daemon of the machine cannot be seen from there."""
     pipe = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")) / "control"
-    names = []
-    for comm in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            names.append(comm.read_text().strip())
-        except OSError:  # it ended meanwhile
-            continue
-    return pipe.exists() and any(name.startswith("nvidia-cuda-mps") for name in names)
+    if pipe.exists():
+        return _is_held(pipe)
+    return None if in_container() else False
+
+
+def _is_held(pipe: Path) -> bool:
+    """Whether a process, of this container or not, has the other end of a socket or FIFO; nothing is sent to it."""
+    mode = pipe.stat().st_mode
+    try:
+        if stat.S_ISSOCK(mode):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours:
+                ours.connect(str(pipe))
+        elif stat.S_ISFIFO(mode):
+            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except (
+        OSError
+    ) as error:  # others, EPROTOTYPE of a socket that takes connections among them, come of somebody being there
+        return error.errno not in (errno.ECONNREFUSED, errno.ENXIO)
+    return True
+
+
+def in_container() -> bool:
+    """Whether this process runs in Docker, Podman or a pod."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ or any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv")))
 
 
 def free_bytes(path: str) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import raynas
 from raynas.results.database import InDatabase, database, shown
 from raynas.results.results import Results
-from raynas.run.folders import STORE, check_name
+from raynas.run.folders import JOB, STORE, check_name, was_driven_by
 from raynas.run.folders import home as home_of
 from raynas.service.door import knock
 from raynas.service.fetch import install, sent
@@ -82,7 +82,7 @@ class Cluster:
                 "submission_id": id,
                 "runtime_env": {
                     "working_dir": str(archive),
-                    "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(LET_GO_S)},
+                    "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(LET_GO_S), JOB: id},
                 },
                 "metadata": {
                     "raynas": raynas.__version__,
@@ -136,9 +136,9 @@ class Cluster:
                     "your password may go to, name it: --store (or $RAYNAS_STORE, store=)"
                 )
             return Results(InDatabase(database(store), job.name, target))
-        in_place = Path(job.home) / job.name / STORE
-        if to is None and in_place.is_absolute() and in_place.is_file():
-            return Results(in_place)
+        in_place = Path(job.home) / job.name
+        if to is None and in_place.is_absolute() and was_driven_by(in_place, job.id) and (in_place / STORE).is_file():
+            return Results(in_place / STORE)
         return install(sent(self.client, job), target)
 
     def __enter__(self) -> "Cluster":

@@ -1,6 +1,7 @@
 """Results of a job that are on no disk of this machine: a small job prints them."""
 
 import shlex
+import shutil
 import tempfile
 import time
 import uuid
@@ -54,9 +55,25 @@ def install(text: str, target: Path) -> Results:
                 raise InputError(
                     f"'{target}' holds what was made here ({named}) and would be lost; fetch to another folder: --to"
                 )
-            target.rename(Path(folder) / "old")
-        new.rename(target)
+            _replace(target, new)
+        else:
+            new.rename(target)
     return Results(target / STORE)
+
+
+def _replace(target: Path, new: Path) -> None:
+    """Put `new` where `target` is. What was there is deleted last of all: until then it is in its place or beside it."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-before-", dir=target.parent))
+    old = aside / target.name
+    try:
+        target.rename(old)
+        new.rename(target)
+    except BaseException:
+        if not target.exists():
+            old.rename(target)
+        aside.rmdir()
+        raise
+    shutil.rmtree(aside)
 
 
 def _holds(path: Path) -> set[str]:

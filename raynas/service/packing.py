@@ -1,4 +1,5 @@
-"""What travels with a job: the working directory, without what .gitignore names, experiments, environments and datasets."""
+"""What travels with a job: the working directory, without what .gitignore names, experiments, environments, datasets and
+secrets."""
 
 import os
 import zipfile
@@ -11,9 +12,14 @@ from raynas.tables import InputError
 LIMIT_MB = 50
 IGNORE_FILES = (".gitignore", ".rayignore")
 NEVER = (
-    ".git/", ".hg/", ".venv/", "venv/", "env/", "node_modules/", "runs/", "__pycache__/", "*.pyc", ".*_cache/", ".hypothesis/",
-    "*.egg-info/", ".env", "driver.lock",
+    ".git/", ".hg/", "node_modules/", "runs/", "__pycache__/", "*.pyc", ".*_cache/", ".hypothesis/", "*.egg-info/", "driver.lock",
 )  # fmt: skip
+SECRETS = (
+    ".env", ".env.*", ".netrc", ".pgpass", ".pypirc", ".git-credentials", ".ray-token", "auth_token", "*.pem", "*.key", "*.p12", "*.pfx",
+    "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".ssh/", ".gnupg/", ".ray/", ".aws/", ".azure/", ".kube/", ".docker/", ".config/gcloud/",
+)  # fmt: skip
+ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # what a folder of any name holds that is an environment of Python
+NAMED = 3  # secrets that are named where it is said how many there are
 DATASETS = (".npz", ".npy", ".parquet", ".h5", ".hdf5", ".zip", ".tar", ".gz", ".pt", ".pth", ".safetensors")
 DATASET_BYTES = 1_000_000  # smaller ones may be part of a program
 AS_OF = (1980, 1, 1, 0, 0, 0)  # one content, one package: Ray keeps what it has
@@ -21,11 +27,13 @@ AS_OF = (1980, 1, 1, 0, 0, 0)  # one content, one package: Ray keeps what it has
 
 @dataclass(frozen=True)
 class Package:
-    """The files of `folder` that travel, with their sizes in bytes, and the `datasets` that stay here."""
+    """The files of `folder` that travel, with their sizes in bytes, and the `datasets` and `secrets` that stay here; a folder of
+    secrets is one of them."""
 
     folder: Path
     files: tuple[tuple[str, int], ...]
     datasets: tuple[tuple[str, int], ...]
+    secrets: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -33,6 +41,9 @@ class Package:
 
     def __str__(self) -> str:
         left = f"; {len(self.datasets)} datasets ({megabytes(_sum(self.datasets))}) stay here" if self.datasets else ""
+        if self.secrets:
+            named = ", ".join([*self.secrets[:NAMED], "…"] if len(self.secrets) > NAMED else self.secrets)
+            left += f"; {len(self.secrets)} secrets stay here ({named})"
         return f"{len(self.files)} files, {megabytes(self.size)}, from '{self.folder}'{left}"
 
 
@@ -51,11 +62,14 @@ def look(folder: str | Path, limit_mb: float = LIMIT_MB) -> Package:
         raise InputError(f"the working directory '{root}' is no folder")
     files: list[tuple[str, int]] = []
     datasets: list[tuple[str, int]] = []
-    for path in _travelling(root):
-        size = path.stat().st_size
-        is_data = path.suffix.lower() in DATASETS and size > DATASET_BYTES
-        (datasets if is_data else files).append((path.relative_to(root).as_posix(), size))
-    package = Package(root, tuple(sorted(files)), tuple(sorted(datasets)))
+    secrets: list[str] = []
+    for path, is_secret in _seen(root):
+        name, size = path.relative_to(root).as_posix(), path.stat().st_size
+        if is_secret:
+            secrets.append(f"{name}/" if path.is_dir() else name)
+        else:
+            (datasets if _is_data(path, size) else files).append((name, size))
+    package = Package(root, tuple(sorted(files)), tuple(sorted(datasets)), tuple(sorted(secrets)))
     if package.size > limit_mb * 1e6:
         largest = sorted(package.files, key=lambda file: -file[1])[:5]
         named = ", ".join(f"{name} ({megabytes(size)})" for name, size in largest)
@@ -66,11 +80,17 @@ def look(folder: str | Path, limit_mb: float = LIMIT_MB) -> Package:
     return package
 
 
-def _travelling(root: Path) -> Iterator[Path]:
-    """The plain files below `root` that nothing ignores."""
+def _is_data(path: Path, size: int) -> bool:
+    """Whether it is a dataset; what lies in a package of Python belongs to it."""
+    return path.suffix.lower() in DATASETS and size > DATASET_BYTES and not (path.parent / "__init__.py").exists()
+
+
+def _seen(root: Path) -> Iterator[tuple[Path, bool]]:
+    """The plain files below `root` that nothing ignores, and its secrets, files and folders; which of the two each is."""
     from pathspec import GitIgnoreSpec
 
-    rules = [(root, GitIgnoreSpec.from_lines(NEVER))]
+    secret, rules = GitIgnoreSpec.from_lines(SECRETS), [(root, GitIgnoreSpec.from_lines(NEVER))]
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "")).expanduser().resolve()
     for place, folders, names in os.walk(root):
         here = Path(place)
         rules += [
@@ -83,12 +103,27 @@ def _travelling(root: Path) -> Iterator[Path]:
         def ignored(path: Path, end: str = "", seen: list[tuple[Path, GitIgnoreSpec]] = seen) -> bool:
             return any(spec.match_file(path.relative_to(base).as_posix() + end) for base, spec in seen)
 
-        folders[:] = sorted(name for name in folders if not ignored(here / name, "/"))
+        hidden = [
+            here / name for name in folders if secret.match_file(f"{(here / name).relative_to(root).as_posix()}/")
+        ]
+        yield from ((path, True) for path in hidden)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if here / name not in hidden and not ignored(here / name, "/") and not _is_environment(here / name)
+        )
         for name in names:
-            path = here / name
-            inside = path.resolve().is_relative_to(root)  # a link to elsewhere would carry off what is there
-            if inside and path.is_file() and not ignored(path):
-                yield path
+            path, real = here / name, (here / name).resolve()
+            if not real.is_relative_to(root) or not path.is_file():  # a link to elsewhere would carry off what is there
+                continue
+            if real == token or any(secret.match_file(each.relative_to(root).as_posix()) for each in (path, real)):
+                yield path, True
+            elif not ignored(path):
+                yield path, False
+
+
+def _is_environment(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ENVIRONMENT)
 
 
 def pack(package: Package, extra: Mapping[str, str], target: Path) -> int:

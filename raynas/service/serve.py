@@ -5,20 +5,20 @@ experiment), RAYNAS_SERVE_TOKEN (what requests must carry as `Authorization: Bea
 what Serve answers), and RAYNAS_HOME and RAYNAS_DATA as everything does.
 """
 
-import hmac
 import os
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, FastAPI, Header, HTTPException
+from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, Field
 from ray import serve
 
+from raynas.service.guard import Guard
 from raynas.service.predictor import Predictor as Model
 from raynas.tables import InputError
 
 SHORTEST = 16  # characters of a token that is no guess
-MOST = 1024  # images a request: bounds the memory that one of them can take
+MOST = 1024  # images a request; guard.py bounds their size
 
 
 class Images(BaseModel):
@@ -41,13 +41,8 @@ def token() -> str:
     return value
 
 
-def allowed(authorization: Annotated[str, Header()] = "") -> None:
-    """401 for a request without the token."""
-    if not hmac.compare_digest(authorization.encode(), f"Bearer {token()}".encode()):
-        raise HTTPException(401, "carry the token: Authorization: Bearer …", {"WWW-Authenticate": "Bearer"})
-
-
 web = FastAPI(title="raynas", docs_url=None, redoc_url=None, openapi_url=None)
+web.add_middleware(Guard, token=token)
 
 
 @serve.deployment
@@ -59,7 +54,7 @@ class Predictor:
         token()
         self.model = Model(setting("RAYNAS_SERVE_MODEL"))
 
-    @web.post("/predict", dependencies=[Depends(allowed)])
+    @web.post("/predict")
     def predict(self, body: Images) -> dict[str, Any]:
         try:
             return asdict(self.model(body.images))
