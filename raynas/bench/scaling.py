@@ -17,6 +17,7 @@ from raynas.bench.overhead import handling
 from raynas.data.tabular import find_table
 from raynas.run.cluster import connected
 from raynas.run.plan import Plan
+from raynas.run.progress import note
 from raynas.run.simulate import Driver, Simulation, Simulator, plan_simulation
 
 SEARCHES: dict[str, dict[str, Any]] = {
@@ -129,6 +130,7 @@ def scaling(
         alone: float | None = None
         for count in workers:
             one = scaled(plan, count, handling_ms / 1000, regret / 100, seeds, rounds)
+            note(f"{name}, {count:,} workers: {one.utilisation:.1%} busy, {one.hours:.3g} hours")  # some take many minutes
             alone = one.hours if alone is None else alone
             made.add_row(
                 name,
