@@ -252,6 +252,41 @@ def test_a_killed_driver_leaves_what_it_told_and_no_lock(url, tmp_path):
     store.close()
 
 
+def cut_off(url):
+    """End all other connections to the database, as a restart of its server does."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")  # fmt: skip
+
+
+def test_a_driver_finds_its_database_again(url, tmp_path):
+    where = at(url, "one", tmp_path)
+    driver = Store.create(where, {**ROW, "name": "one"})
+    fill(driver, 1)
+    cut_off(url)
+    driver.update_experiment(ended="after the restart")
+    assert Store.open(where).experiment()["ended"] == "after the restart"
+    with pytest.raises(StoreError, match="is running in another process"):  # it has its lock again
+        Store.open(where, writable=True)
+    driver.close()
+
+
+def test_a_driver_that_lost_its_lock_to_another_writes_no_more(url, tmp_path, monkeypatch):
+    monkeypatch.setattr("raynas.results.store.PATIENCE_S", 1.0)
+    where = at(url, "one", tmp_path)
+    driver = Store.create(where, {**ROW, "name": "one"})
+    cut_off(url)
+    other = Store.open(where, writable=True)
+    with pytest.raises(StoreError, match="is running in another process"):
+        driver.update_experiment(ended="by the first")
+    assert driver.broken is not None
+    driver.close()
+    other.update_experiment(ended="by the second")
+    assert Store.open(where).experiment()["ended"] == "by the second"
+    other.close()
+
+
 def test_a_newer_schema_is_refused(url, tmp_path):
     Store.create(at(url, "one", tmp_path), {**ROW, "name": "one"}).close()
     engine = engine_of(database(url), writable=True, dump=str)

@@ -130,7 +130,9 @@ def scaling(
         alone: float | None = None
         for count in workers:
             one = scaled(plan, count, handling_ms / 1000, regret / 100, seeds, rounds)
-            note(f"{name}, {count:,} workers: {one.utilisation:.1%} busy, {one.hours:.3g} hours")  # some take many minutes
+            note(
+                f"{name}, {count:,} workers: {one.utilisation:.1%} busy, {one.hours:.3g} hours"
+            )  # some take many minutes
             alone = one.hours if alone is None else alone
             made.add_row(
                 name,

@@ -11,13 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Text, cast, delete, func, insert, inspect, select, type_coerce, update
+from sqlalchemy import (
+    JSON,
+    Connection,
+    RootTransaction,
+    Text,
+    cast,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from raynas.objectives import Trial
 from raynas.results.database import InDatabase, StoreError, Where, check_schema, engine_of, make_tables, take, why
 from raynas.results.schema import SCHEMA, experiments, metadata, reports, trials, verdicts, versions
 
+PATIENCE_S = 120.0  # for a database that has gone away: its server lets go of a lost driver's lock within a minute
 BATCH = 250  # rows of a read: more do not fit the processor's cache and take longer
 
 
@@ -78,7 +92,7 @@ class Store:
     Beside the search there may be its verifications, experiments called NAME/verify-1, …: `Store.open(path, row="verify-1")`."""
 
     def __init__(self, path: Where, writable: bool):
-        self.path, self._engine = path, engine_of(path, writable, _dump)
+        self.path, self.writable, self._engine = path, writable, engine_of(path, writable, _dump)
         self._connection: Connection | None = None
         self._held: list[Any] = []  # statements that go first into the next transaction
         self.broken: StoreError | None = None  # the first write that failed, e.g. on a full disk
@@ -145,21 +159,14 @@ class Store:
                     raise StoreError(f"'{path}' holds no {'experiment' if row is None else repr(row)}")
                 store.experiment_id = found
             if writable and isinstance(path, InDatabase):
-                store._take(path)
+                store._connected()  # the lock is held by the connection that writes: who loses the one has lost the other
         except DatabaseError as error:
             store._engine.dispose()
             raise StoreError(f"cannot read the store '{path}': {why(error)}") from error
         except StoreError:
-            store._engine.dispose()
+            store.close()
             raise
         return store
-
-    def _take(self, where: InDatabase) -> None:
-        """The lock is held by the connection that writes: who loses the one has lost the other."""
-        self._connection = self._engine.connect()
-        if not take(self._connection, self.experiment_id):
-            self.close()
-            raise StoreError(f"experiment '{where.name}' is running in another process")
 
     def close(self) -> None:
         if self._held and self.broken is None:
@@ -178,16 +185,54 @@ class Store:
     def writing(self) -> Iterator[Connection]:
         """One transaction: committed and on disk when the block ends."""
         try:
-            if self._connection is None:
-                self._connection = self._engine.connect()
-            with self._connection.begin():
+            connection, transaction = self._begin()
+            with transaction:
                 held, self._held = self._held, []
                 for statement in held:
-                    self._connection.execute(statement)
-                yield self._connection
+                    connection.execute(statement)
+                yield connection
         except DatabaseError as error:
             self.broken = self.broken or StoreError(f"cannot write the store '{self.path}': {why(error)}")
             raise self.broken from error
+        except StoreError as error:  # the lock is another's by now
+            self.broken = self.broken or error
+            raise
+
+    def _begin(self) -> tuple[Connection, RootTransaction]:
+        """A transaction. Where a database has gone away since the last one it is waited for, and so is the lock: its server
+        may hold that of the lost connection for a while."""
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                connection = self._connected()
+                transaction = connection.begin()
+                if isinstance(self.path, InDatabase):
+                    connection.execute(select(1))
+                return connection, transaction
+            except (DatabaseError, StoreError):
+                if not self._lockable or time.monotonic() > until:
+                    raise
+                self._let_go()
+                time.sleep(1.0)
+
+    @property
+    def _lockable(self) -> bool:
+        """Whether it writes to an experiment of a database, which one driver at a time does."""
+        return isinstance(self.path, InDatabase) and self.writable and self.experiment_id > 0
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+            if self._lockable and not take(self._connection, self.experiment_id):
+                raise StoreError(f"experiment '{self.path.name}' is running in another process")
+        return self._connection
+
+    def _let_go(self) -> None:
+        """Of a connection that may be broken."""
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
 
     # -- the experiment's row --------------------------------------------------------------------------------------
 
