@@ -22,6 +22,7 @@ from raynas.results.store import Store
 from raynas.rng import stream
 from raynas.run.cluster import check_ends
 from raynas.run.course import Course, course
+from raynas.run.drive import SearchFailed
 from raynas.run.experiment import Budget, Experiment
 from raynas.run.final import train
 from raynas.run.forecast import forecast, interval, sum_up
@@ -507,7 +508,7 @@ def test_a_search_with_measured_shares(ray_here, tmp_path, capsys):
     assert row["resources"]["gpu"] in SHARES
     assert 0 < row["resources"]["peak_bytes"] < row["resources"]["free_bytes"]
     said = capsys.readouterr().out
-    assert f"gpu: auto is {row['resources']['gpu']:g}: the largest of 5 candidates takes" in said
+    assert f"gpu: auto is {row['resources']['gpu']:g}: the largest of 5 candidates that were looked at takes" in said
     assert "(estimated)" in said  # these GPUs are bookkeeping
     with pytest.raises(InputError, match="a candidate takes .* lower training.batch_size"):
         raynas.search(GENOMES, gpu="auto", training={"batch_size": 50_000_000}, name="large", **given)
@@ -580,6 +581,12 @@ def test_a_network_of_raynas_holds_no_gpus_that_it_does_not_use(of):
         planned(**{"resources": {"gpu": 2}, **of})
     for gpu in (0, 0.5, 1, None):
         assert planned(**{**of, "resources": {"gpu": gpu}}).experiment.resources.gpu == gpu
+
+
+def test_a_plan_of_a_function_that_raises_says_what(ray_here):
+    spec = {"space": {"x": {"uniform": [0.0, 1.0]}}, "trainable": "trainings:small", "objective": "score"}
+    with pytest.raises(SearchFailed, match=r"a candidate failed: \{'x': (?s:.*)ValueError: x is small"):
+        forecast({**spec, "training": {"epochs": 1}, "budget": {"trials": 4}})
 
 
 def test_a_trainable_of_ones_own_may_hold_several_gpus():
@@ -1006,7 +1013,7 @@ def test_what_a_plan_prints():
     assert dict(_lines(replace(found, together=4)))["an epoch"].endswith("from 6 sampled candidates, 4 at once")
     hours = summed(planned(budget={"gpu_hours": 10}))
     assert dict(_lines(hours))["trials"] == "144 (134 to 155; the budget's gpu_hours)"
-    assert dict(_lines(hours))["GPU-hours"] == "10 (10 to 10)"
+    assert dict(_lines(hours))["GPU-hours"] == "10"
     assert said["asha"].startswith(f"trains {found.kept:.0%} of all epochs")
     assert said["data"].startswith("3.8 MiB, of 1.0 GiB object store")
 

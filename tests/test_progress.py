@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 from test_ledger import open_ledger, run_one
 
+from raynas.run.meter import Meter
 from raynas.run.progress import Lines, Live, duration, eta_s, shown
 
 
@@ -66,6 +67,19 @@ def test_eta_follows_the_pace(tmp_path):
     run_one(ledger, ledger.next())
     ledger.first_start -= 10
     assert eta_s(ledger, None) == pytest.approx(30, abs=3)
+
+
+def test_eta_knows_the_budget_of_gpu_hours(tmp_path):
+    """100 s of GPU, two halves of one at work: 100 s, whatever the trials would take."""
+    ledger = open_ledger(tmp_path, search="random", trials=400, gpu_hours=100 / 3600)
+    ledger.meter = Meter(100 / 3600, 0.5)
+    for _ in range(2):
+        assert not isinstance(ledger.next(), str)
+    assert eta_s(ledger, None) is None
+    run_one(ledger, ledger.out[0])
+    assert not isinstance(ledger.next(), str)
+    ledger.first_start -= 10
+    assert eta_s(ledger, None) == pytest.approx(100, abs=3)
 
 
 def test_eta_counts_what_trials_have_trained(tmp_path):

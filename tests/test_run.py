@@ -207,6 +207,14 @@ def test_a_killed_process_costs_an_attempt_not_the_trial(tmp_path):
 def test_the_same_name_and_spec_goes_on_another_spec_is_refused(tmp_path):
     first = go(tmp_path)
     assert go(tmp_path).trials["ended"].tolist() == first.trials["ended"].tolist()  # nothing ran again
+    with pytest.raises(InputError, match="exists with another spec .*budget.trials"):
+        go(tmp_path, trials=8)
+    with pytest.MonkeyPatch.context() as job:
+        job.setenv("RAYNAS_JOB", "test-1")  # nobody can say `raynas resume` to a job
+        more = go(tmp_path, trials=8)
+    assert more.trials["ended"].tolist()[:6] == first.trials["ended"].tolist()
+    assert more.trials["state"].tolist() == ["done"] * 8
+    assert more.experiment["spec"]["budget"]["trials"] == 8
     with pytest.raises(InputError, match="exists with another spec .*seed"):
         go(tmp_path, seed=5)
     with pytest.raises(InputError, match="budget.trials"):

@@ -18,10 +18,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import ray
+import typer
 from ray import tune
 from typer.testing import CliRunner
 
 import raynas
+from raynas.cli.door import errors_at_the_door, whats_next
+from raynas.cli.jobs import _follow
 from raynas.cli.main import app
 from raynas.objectives import Trial
 from raynas.results import Heard, Store, StoreError
@@ -91,6 +94,55 @@ HIDDEN = (
     ".ray-token", ".ssh/config", ".aws/credentials", ".ray/auth_token", ".netrc", ".pgpass", ".env.local", "tls/server.pem", "tls/server.key",
     "keys/id_rsa", "keys/id_ed25519.old", "pkg/.ssh/known", "named-otherwise",
 )  # fmt: skip
+
+
+def test_nobody_sends_a_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(InputError, match="is your home directory"):
+        packing.look(tmp_path)
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "first-report.html").write_text("x")
+    (tmp_path / "project" / "own.py").write_text(OWN)
+    assert [name for name, _ in packing.look(tmp_path / "project").files] == ["own.py"]
+
+
+def test_who_stops_following_is_told_that_the_job_goes_on(capsys):
+    class Following:
+        id = "mine-1"
+
+        def follow(self):
+            yield "trial 0 done\n"
+            raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as ended:
+        _follow(Following())
+    assert ended.value.exit_code == 130
+    said = capsys.readouterr()
+    assert said.out == "trial 0 done\n"
+    assert "the job goes on: raynas logs mine-1 --follow" in said.err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"), [((), "interrupted\n"), (("mine", "verify"), "interrupted; go on with: raynas verify mine\n")]
+)
+def test_an_interrupt_says_how_to_go_on_where_there_is_a_way(args, said, capsys):
+    with pytest.raises(typer.Exit) as ended, errors_at_the_door():
+        raise KeyboardInterrupt(*args)
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().err == said
+
+
+def test_what_is_next_is_said_as_it_is_typed_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = written(tmp_path / "there" / "mine")
+    store.close()
+    results = Results(tmp_path / "there" / "mine" / "store.db")
+    assert whats_next(results, None, None) == "all trials: raynas results mine    the best: raynas best mine"
+    assert f"raynas best mine --home {tmp_path / 'there'}" in whats_next(results, tmp_path / "there", None)
+    assert "--home" not in whats_next(results, Path("runs"), None)
+    url = "postgresql://me:hunter2@db/all"
+    assert "raynas best mine --store postgresql://me@db/all" in whats_next(results, None, url)
 
 
 def test_secrets_stay_here_and_are_said(project, monkeypatch):
@@ -330,7 +382,8 @@ def test_other_addresses_are_explained(address):
 
 
 def test_the_commands_end_with_one_clear_error(dashboard, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
     for command in (
         ["submit", "genome_cnn", "--data", "mnist"],
         ["jobs"],
@@ -472,7 +525,7 @@ def test_a_fetch_loses_nothing_that_was_made_here(tmp_path):
     store.add("verify-1", {"spec": {}, "seed": 0, "data": None, "fingerprints": None})
     store.ask(Trial(3, {"x": 0.3}, "id3", state="running"), 9, {"cpu": 1.0})
     store.close()
-    with pytest.raises(InputError, match=r"made here \(trial 3, verify-1\)"):
+    with pytest.raises(InputError, match=r"made here \(verify-1, trial 3\)"):
         install(lines, here)
     assert Results(here / "store.db").verification is not None
     assert os.listdir(here.parent) == ["mine"]

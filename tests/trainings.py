@@ -52,6 +52,12 @@ def noted(config):
         yield {"score": config["x"]}
 
 
+def small(config):
+    if config["x"] < 2:
+        raise ValueError("x is small")
+    yield {"score": 0.0}
+
+
 def broken(config):
     yield {"score": 0.0}
     raise KeyError("no such thing")

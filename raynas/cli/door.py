@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,6 +40,20 @@ def modes(text: str | None) -> dict[str, str] | None:
     return {name: mode for name, _, mode in pairs}
 
 
+def whats_next(results: Any, home: Path | None, store: str | None) -> str:
+    """The commands that look at an experiment, as they are typed from here."""
+    from raynas.results.database import database, shown
+    from raynas.run.folders import home as home_of
+
+    usual = home is None or home.resolve() == home_of().resolve()
+    where = ("" if usual else f" --home {home}") + ("" if store is None else f" --store {shown(database(store))}")
+    name = results.name
+    derive_it = (
+        f"    train what it found: raynas derive {name}{where}" if results.experiment["spec"].get("oneshot") else ""
+    )
+    return f"all trials: raynas results {name}{where}    the best: raynas best {name}{where}{derive_it}"
+
+
 @contextmanager
 def errors_at_the_door(store: str | None = None) -> Iterator[None]:
     """Bad input ends with one message and exit code 2, a broken trainable with its traceback and 1. `--store` says what
@@ -54,8 +68,8 @@ def errors_at_the_door(store: str | None = None) -> Iterator[None]:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt as interrupt:
-        name, command = interrupt.args if len(interrupt.args) == 2 else ("NAME", "resume")
-        typer.echo(f"interrupted; go on with: raynas {command} {name}", err=True)
+        name, command = interrupt.args if len(interrupt.args) == 2 else ("", "")
+        typer.echo(f"interrupted; go on with: raynas {command} {name}" if name else "interrupted", err=True)
         raise typer.Exit(130) from None
     except RuntimeError as error:
         from raynas.run.drive import SearchFailed

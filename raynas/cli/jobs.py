@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from raynas.cli import asked
-from raynas.cli.door import Overrides, StoreUrl, errors_at_the_door
+from raynas.cli.door import Overrides, StoreUrl, errors_at_the_door, whats_next
 
 if TYPE_CHECKING:
     from raynas.service.cluster import Cluster
@@ -106,8 +106,15 @@ def submit(
 
 
 def _follow(future: Any) -> None:
-    for text in future.follow():
-        typer.echo(text, nl=False)
+    try:
+        for text in future.follow():
+            typer.echo(text, nl=False)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"\nno longer following; the job goes on: raynas logs {future.id} --follow    let go of it: raynas stop {future.id}",
+            err=True,
+        )
+        raise typer.Exit(130) from None
     state = future.state
     typer.echo(f"{future.id}: {state}")
     if state == "failed":
@@ -172,4 +179,4 @@ def fetch(
         results = _cluster(address, no_token, any_version).fetch(job, to)
         print_summary(results)
         print_best(results, 5)
-        typer.echo(f"\nresults: {results.path}")
+        typer.echo(f"\nresults: {results.path}\n{whats_next(results, results.folder.parent, store)}")

@@ -18,6 +18,7 @@ from raynas.cli.door import (
     StoreUrl,
     errors_at_the_door,
     modes,
+    whats_next,
 )
 from raynas.cli.export import export, predict
 from raynas.cli.jobs import fetch, jobs, logs, stop, submit
@@ -34,6 +35,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # in the other mode [words] are markup
     help="Architecture and hyperparameter search on Ray Tune, for people who have a dataset and some GPUs.",
 )
 
@@ -79,7 +81,7 @@ def search(
         }
         spec = asked.spec_typed(space, overrides, config, said)
         results = launch(spec, name=name, home_dir=home, data_dir=data_dir, address=address, store=store)
-        _closing(results)
+        _closing(results, home, store)
 
 
 @app.command()
@@ -105,7 +107,7 @@ def derive(
         spec: dict[str, Any] = read_yaml(config) if config else {}
         spec = override(spec, [] if epochs is None else [f"training.epochs={epochs}"])
         spec = override(spec, overrides or [])
-        _closing(train(name, trial, name=to, home=home, data_dir=data_dir, address=address, **spec))
+        _closing(train(name, trial, name=to, home=home, data_dir=data_dir, address=address, **spec), home, store)
 
 
 @app.command()
@@ -133,20 +135,16 @@ def resume(
             address=address,
             store=store,
         )
-        _closing(results)
+        _closing(results, home, store)
 
 
-def _closing(results: Any) -> None:
+def _closing(results: Any, home: Path | None, store: str | None) -> None:
     """The table of the best and where the rest is."""
     from raynas.cli.show import print_best, print_summary
 
     print_summary(results)
     print_best(results, 5)
-    name = results.name
-    derive_it = f"    train what it found: raynas derive {name}" if results.experiment["spec"].get("oneshot") else ""
-    typer.echo(
-        f"\nresults: {results.folder}\nall trials: raynas results {name}    the best: raynas best {name}{derive_it}"
-    )
+    typer.echo(f"\nresults: {results.folder}\n{whats_next(results, home, store)}")
 
 
 @app.command()

@@ -121,6 +121,6 @@ def _hours(hours: float) -> str:
 
 
 def _span(values: Any, show: Any) -> str:
-    """Expected, and the 95 % interval."""
-    expected, low, high = values
-    return f"{show(expected)} ({show(low)} to {show(high)})"
+    """Expected, and the 95 % interval where it is one."""
+    expected, low, high = map(show, values)
+    return expected if low == high else f"{expected} ({low} to {high})"

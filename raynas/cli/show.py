@@ -49,7 +49,7 @@ def print_summary(results: Results) -> None:
     """How the search ended and what it made of its trials."""
     experiment = results.experiment
     console.print(
-        f"\n[bold]{results.name}[/bold]: {_states(results)}; {duration(experiment['elapsed_s'])}; {experiment['ended']}"
+        f"\n[bold]{results.name}[/bold]: {_states(results)}; {duration(experiment['elapsed_s'])}; {experiment['ended'] or 'running or killed'}"
     )
 
 

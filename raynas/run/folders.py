@@ -137,6 +137,8 @@ def _claim_named(name: str, row: dict[str, Any], home_dir: Path, store: str | No
     different = differences({**_filled(there["spec"]), "track": row["spec"].get("track")}, row["spec"])
     if (there["data"] or {}).get("digest") != (row["data"] or {}).get("digest"):
         different.append("the data itself")
+    if different and os.environ.get(JOB) and all(key.startswith("budget.") for key in different):
+        return folder, True  # nobody can say `raynas resume` to a job, so more of the same is said by its spec
     if different:
         raise InputError(
             f"experiment '{name}' exists with another spec (it differs in {', '.join(different)}); choose another name, "

@@ -131,14 +131,15 @@ def launch(
         check_grant(experiment)  # what no machine can give is said before anything is written
         if experiment.resources.gpu == AUTO:
             plan = replace(plan, sharing=measured_share(plan))
+        spec = spec_of(plan)
         row = {
-            "spec": spec_of(plan),
+            "spec": spec,
             "seed": experiment.seed,
             "data": data_row(plan),
             "fingerprints": fingerprints(plan.function),
         }
-        folder, _ = claim(name, plan, row, home_of(home_dir), store)
-        return drive(plan, folder, address, progress, database=url)
+        folder, was_there = claim(name, plan, row, home_of(home_dir), store)
+        return drive(plan, folder, address, progress, spec if was_there else None, database=url)
 
 
 def resume(

@@ -12,9 +12,11 @@ from raynas.data.store import share as put
 from raynas.objectives import broken
 from raynas.rng import stream
 from raynas.run.cluster import carry
+from raynas.run.drive import SearchFailed
 from raynas.run.nodes import Node
 from raynas.run.places import places
 from raynas.run.plan import Plan
+from raynas.tables import InputError
 from raynas.train.own import OwnTraining
 from raynas.train.pace import Pace, Pacing, network_pacing, own_pacing
 from raynas.train.share import Share
@@ -52,9 +54,22 @@ def probe(plan: Plan, there: Sequence[Node], resources: dict[str, float], most: 
             warm = [prober.warm.remote(config) for prober, config in pairs]
             ray.wait(warm, num_returns=len(warm), timeout=LATE_S)
             timed = [prober.timed.remote() for prober, _ in pairs]
-            ray.get(warm)  # raises what a candidate raised
-            paces += ray.get(timed)
+            for reference, (_, config) in zip([*warm, *timed], pairs * 2, strict=True):
+                paces += [pace for pace in (_found(reference, config),) if pace is not None]
     return paces, len(probers)
+
+
+def _found(reference: Any, config: dict[str, Any]) -> Pace | None:
+    """What a probe says; raises SearchFailed where the candidate failed, with the traceback of the probe."""
+    import ray
+
+    try:
+        found: Pace | None = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, InputError):
+            raise error.cause from None
+        raise SearchFailed(f"a candidate failed: {config}\n\n{error}", "plan") from None
+    return found
 
 
 def sampled(plan: Plan, count: int) -> list[dict[str, Any]]:

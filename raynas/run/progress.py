@@ -43,20 +43,27 @@ def duration(seconds: float) -> str:
 
 
 def eta_s(ledger: Ledger, epochs: int | None) -> float | None:
-    """Seconds to the end of the trials' budget, at the pace of this session, of `epochs` a trial; None before anything was
-    reported."""
+    """Seconds until the first part of the budget is used up: the wall time, the GPU hours at what runs now, the trials at the pace
+    of this session, of `epochs` a trial. None where nothing says so yet."""
+    found = [_trials_s(ledger, epochs)]
+    if ledger.budget.wall_time_s is not None:
+        found.append(max(0.0, ledger.budget.wall_time_s - ledger.elapsed_s))
+    if ledger.meter.budget_s is not None and ledger.meter.since:
+        left = max(0.0, ledger.meter.budget_s - ledger.meter.spent_s)
+        found.append(left / (ledger.meter.gpus * len(ledger.meter.since)))
+    if found[0] is None and ledger.budget.trials is not None:
+        return None  # before anything was reported
+    return min((seconds for seconds in found if seconds is not None), default=None)
+
+
+def _trials_s(ledger: Ledger, epochs: int | None) -> float | None:
+    """Of the trials' part."""
     halfway = sum(min(1.0, trial.epoch / epochs) for trial in ledger.out.values()) if epochs else 0.0
     done = len(ledger.ended_here) + halfway
-    left = (ledger.budget.trials or 0) - ledger.trained + len(ledger.out) + len(ledger.queue) - halfway
-    if ledger.budget.wall_time_s is not None:
-        by_time = max(0.0, ledger.budget.wall_time_s - ledger.elapsed_s)
-        if ledger.budget.trials is None:
-            return by_time
     if not done or ledger.budget.trials is None:
         return None
-    pace = (time.monotonic() - (ledger.first_start or ledger.session_began)) / done
-    estimate = max(0, left) * pace
-    return min(estimate, by_time) if ledger.budget.wall_time_s is not None else estimate
+    left = ledger.budget.trials - ledger.trained + len(ledger.out) + len(ledger.queue) - halfway
+    return max(0, left) * (time.monotonic() - (ledger.first_start or ledger.session_began)) / done
 
 
 def ended(ledger: Ledger) -> int:

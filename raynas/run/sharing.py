@@ -46,7 +46,7 @@ class Sharing:
         least = f", the least of {self.nodes} nodes" if self.nodes > 1 else ""
         alike = " (one GPU a node was looked at)" if self.gpus > self.nodes and not self.estimated else ""
         return (
-            f"gpu: auto is {self.gpu:g}: the largest of {self.candidates} candidates takes "
+            f"gpu: auto is {self.gpu:g}: the largest of {self.candidates} candidates that were looked at takes "
             f"{self.peak_bytes / GIB:.2f} GiB ({how}), of {self.free_bytes / GIB:.1f} GiB {of}{least}{alike}"
         )
 

@@ -50,10 +50,10 @@ def install(text: str, target: Path) -> Results:
         if target.exists() and not (there.is_file() and _created(new / STORE) == _created(there)):
             raise InputError(f"'{target}' is there already and is another experiment; fetch to another folder: --to")
         if target.exists():
-            if lost := _holds(there) - _holds(new / STORE):
-                named = ", ".join(sorted(lost))
+            if lost := [what for what in _holds(there) if what not in _holds(new / STORE)]:
+                more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
                 raise InputError(
-                    f"'{target}' holds what was made here ({named}) and would be lost; fetch to another folder: --to"
+                    f"'{target}' holds what was made here ({', '.join(lost[:3])}{more}) and would be lost; fetch to another folder: --to"
                 )
             _replace(target, new)
         else:
@@ -76,11 +76,11 @@ def _replace(target: Path, new: Path) -> None:
     shutil.rmtree(aside)
 
 
-def _holds(path: Path) -> set[str]:
-    """Verifications and trials of a store."""
+def _holds(path: Path) -> list[str]:
+    """Verifications and trials of a store, in their order."""
     store = Store.open(path)
     try:
-        return {*store.others(), *(f"trial {number}" for number in range(sum(store.counts().values())))}
+        return [*store.others(), *(f"trial {number}" for number in range(sum(store.counts().values())))]
     finally:
         store.close()
 

@@ -60,8 +60,13 @@ def send(client: Any, job: Mapping[str, Any]) -> None:
             client.submit_job(**job)
             return
         except RuntimeError as error:
-            if "No available agent" not in str(error) or time.monotonic() > until:
+            if "No available agent" not in str(error):
                 raise
+            if time.monotonic() > until:
+                raise InputError(
+                    f"no node of the cluster takes jobs: for {PATIENCE_S} s the head's dashboard agent has not come up. Is its port taken by "
+                    "another Ray on that machine (--dashboard-agent-listen-port)? dashboard_agent.log there says why"
+                ) from error
             time.sleep(1)
 
 
@@ -98,4 +103,4 @@ def answered() -> Iterator[None]:
     except requests.exceptions.RequestException as error:
         raise InputError(f"the cluster does not answer any more: {type(error).__name__}") from error
     except (RuntimeError, ValueError, RayError) as error:
-        raise InputError(f"the cluster refused: {str(error).strip().splitlines()[0]}") from error
+        raise InputError(f"the cluster refused: {str(error).strip().splitlines()[0].rstrip('.')}") from error

@@ -13,10 +13,12 @@ LIMIT_MB = 50
 IGNORE_FILES = (".gitignore", ".rayignore")
 NEVER = (
     ".git/", ".hg/", "node_modules/", "runs/", "__pycache__/", "*.pyc", ".*_cache/", ".hypothesis/", "*.egg-info/", "driver.lock",
+    "*-report.html", "*-pictures/",
 )  # fmt: skip
 SECRETS = (
-    ".env", ".env.*", ".netrc", ".pgpass", ".pypirc", ".git-credentials", ".ray-token", "auth_token", "*.pem", "*.key", "*.p12", "*.pfx",
-    "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".ssh/", ".gnupg/", ".ray/", ".aws/", ".azure/", ".kube/", ".docker/", ".config/gcloud/",
+    ".env", ".env.*", ".*_history", ".npmrc", ".condarc", ".databrickscfg", ".Renviron", "credentials*.json", "*.keytab", ".netrc", ".pgpass", ".pypirc", ".git-credentials", ".ray-token", "auth_token", "*.pem", "*.key", "*.p12", "*.pfx",
+    "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".ssh/", ".gnupg/", ".ray/", ".aws/", ".azure/", ".kube/", ".docker/", ".config/", ".cache/",
+    ".huggingface/", ".kaggle/",
 )  # fmt: skip
 ENVIRONMENT = ("pyvenv.cfg", "conda-meta")  # what a folder of any name holds that is an environment of Python
 NAMED = 3  # secrets that are named where it is said how many there are
@@ -60,6 +62,10 @@ def look(folder: str | Path, limit_mb: float = LIMIT_MB) -> Package:
     root = Path(folder).expanduser().resolve()
     if not root.is_dir():
         raise InputError(f"the working directory '{root}' is no folder")
+    if root == Path.home().resolve():
+        raise InputError(
+            f"'{root}' is your home directory, and all of it would travel; submit from a project's folder (--working-dir)"
+        )
     files: list[tuple[str, int]] = []
     datasets: list[tuple[str, int]] = []
     secrets: list[str] = []
