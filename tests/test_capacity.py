@@ -228,6 +228,8 @@ def test_a_process_sets_its_limits(monkeypatch):
     assert said == {device: pytest.approx(0.25 - CONTEXT / (24 * GIB))}
     Share(1, 0.25, 16 * GIB).device()  # others hold a third of it
     assert said == {device: pytest.approx((4 * GIB - CONTEXT) / (24 * GIB))}
+    with pytest.raises(InputError, match=r"a share of 0\.02 of a GPU with 24\.0 GiB leaves a trial nothing"):
+        Share(1, 0.02).device()
 
 
 PREPARED = """

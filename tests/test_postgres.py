@@ -287,6 +287,21 @@ def test_a_driver_that_lost_its_lock_to_another_writes_no_more(url, tmp_path, mo
     other.close()
 
 
+def test_a_driver_that_was_cut_off_while_another_went_on_writes_no_more(url, tmp_path):
+    """The other has ended by then, so the lock is free again, but what this one knows is not all."""
+    where = at(url, "one", tmp_path)
+    driver = Store.create(where, {**ROW, "name": "one"})
+    fill(driver, 1)
+    cut_off(url)
+    other = Store.open(where, writable=True)
+    other.ask(Trial(1, {"x": 0.5, "z": None}, "other", seed=1, state="running"), 9, {"cpu": 1.0})
+    other.close()
+    with pytest.raises(StoreError, match="was gone on with by another process"):
+        driver.update_experiment(ended="by the first")
+    driver.close()
+    assert Store.open(where).experiment()["ended"] is None
+
+
 def test_a_newer_schema_is_refused(url, tmp_path):
     Store.create(at(url, "one", tmp_path), {**ROW, "name": "one"}).close()
     engine = engine_of(database(url), writable=True, dump=str)

@@ -1,6 +1,8 @@
 """Results: typed frames, one rule for the best, SQL that only reads."""
 
 import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -116,6 +118,32 @@ def test_a_store_on_a_shared_disk_has_no_memory_beside_it(tmp_path, monkeypatch)
     run_one(ledger, ledger.next())
     assert len(Results(tmp_path / "store.db").trials) == 2
     ledger.close()
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import raynas.results.database as database
+database.on_own_disk = lambda path: False
+from raynas.results import Store
+store = Store.open(Path(sys.argv[1]), writable=True)
+with store.writing() as connection:
+    connection.exec_driver_sql("PRAGMA cache_size=1")
+    for text in ("x" * 200_000, "y" * 200_000):
+        connection.exec_driver_sql("UPDATE trials SET error = ?", (text,))
+    os._exit(9)
+"""
+
+
+def test_a_driver_killed_in_the_middle_of_a_commit_leaves_a_store_that_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("raynas.results.database.on_own_disk", lambda path: False)
+    ledger = open_ledger(tmp_path, trials=8)
+    run_one(ledger, ledger.next())
+    ledger.close()
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "store.db")])
+    assert ended.returncode == 9
+    assert (tmp_path / "store.db-journal").stat().st_size > 0  # half of it is in the file
+    assert list(Results(tmp_path / "store.db").trials["error"].isna()) == [True]
 
 
 def test_a_disk_without_locks_is_said(tmp_path, monkeypatch):

@@ -211,6 +211,8 @@ def test_the_same_name_and_spec_goes_on_another_spec_is_refused(tmp_path):
         go(tmp_path, trials=8)
     with pytest.MonkeyPatch.context() as job:
         job.setenv("RAYNAS_JOB", "test-1")  # nobody can say `raynas resume` to a job
+        with pytest.raises(InputError, match="exists with another spec .*budget.trials"):
+            go(tmp_path, trials=3)  # fewer
         more = go(tmp_path, trials=8)
     assert more.trials["ended"].tolist()[:6] == first.trials["ended"].tolist()
     assert more.trials["state"].tolist() == ["done"] * 8

@@ -1,6 +1,7 @@
 """Training: a generator that learns, resumes bit-identically and says when it diverges."""
 
 import json
+import os
 import time
 from dataclasses import replace
 
@@ -257,6 +258,24 @@ def test_checkpoints_round_trip_and_keep_one_file(tmp_path):
     index, tensors = sorted(path.name for path in tmp_path.iterdir())
     assert index == "checkpoint.json"
     assert tensors.startswith("epoch-3-")
+
+
+def test_what_a_killed_save_left_is_swept_in_time(tmp_path):
+    saved(tmp_path)
+    for name, age in (
+        ("epoch-1-aaaaaaaa.safetensors", 700),
+        ("epoch-9-bbbbbbbb.safetensors", 5),
+        ("checkpoint.json.1.new", 700),
+    ):
+        (tmp_path / name).write_bytes(b"x")
+        os.utime(tmp_path / name, (time.time() - age, time.time() - age))
+    save_checkpoint(tmp_path, network(), Progress(epoch=3, metrics={}))
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert [name[:8] for name in left] == [
+        "checkpoi",
+        "epoch-3-",
+        "epoch-9-",
+    ]  # the last may be an orphan's, still being written
 
 
 def test_an_orphan_that_still_writes_breaks_no_checkpoint(tmp_path, monkeypatch):

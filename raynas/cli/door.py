@@ -1,6 +1,7 @@
 """What the commands share: their options, and one clear error for bad input."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,9 @@ def whats_next(results: Any, home: Path | None, store: str | None) -> str:
     from raynas.run.folders import home as home_of
 
     usual = home is None or home.resolve() == home_of().resolve()
-    where = ("" if usual else f" --home {home}") + ("" if store is None else f" --store {shown(database(store))}")
+    where = ("" if usual else f" --home {shlex.quote(str(home))}") + (
+        "" if store is None else f" --store {shown(database(store))}"
+    )
     name = results.name
     derive_it = (
         f"    train what it found: raynas derive {name}{where}" if results.experiment["spec"].get("oneshot") else ""

@@ -1,8 +1,10 @@
 """Where a store is: a file of its own, or an experiment's rows in a PostgreSQL database that holds many."""
 
+import os
 import re
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,10 @@ OWN_DISKS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "ov
 TABLES = "raynas_store"
 # a machine that is gone lets go of its lock within a minute, not within the two hours of TCP's defaults
 SESSION = f"-c search_path={TABLES} -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+
+
+# and a server that is gone is missed as soon: the client's own (https://www.postgresql.org/docs/current/libpq-connect.html)
+ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 
 
 @dataclass(frozen=True)
@@ -83,18 +89,15 @@ def engine_of(where: Where | URL, writable: bool, dump: Callable[[Any], str]) ->
     url = where.url if isinstance(where, InDatabase) else where
     options = f"{SESSION} {'' if writable else '-c default_transaction_read_only=on'}"
     try:
-        return create_engine(
-            url, json_serializer=dump, connect_args={"connect_timeout": ANSWER_S, "options": options.strip()}
-        )
+        answers = {"connect_timeout": ANSWER_S, "options": options.strip(), **ALIVE}
+        return create_engine(url, json_serializer=dump, connect_args=answers)
     except ModuleNotFoundError as error:
         raise InputError(f"a store in PostgreSQL needs psycopg: pip install 'raynas[postgres]' ({error})") from None
 
 
 def _sqlite(path: Path, writable: bool, dump: Callable[[Any], str]) -> Engine:
     def connect() -> sqlite3.Connection:
-        if writable:
-            return sqlite3.connect(path, timeout=30)
-        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
+        return sqlite3.connect(path, timeout=30) if writable else connect_to_read(path)
 
     engine = create_engine("sqlite://", creator=connect, json_serializer=dump)
     if writable:
@@ -108,6 +111,15 @@ def _sqlite(path: Path, writable: bool, dump: Callable[[Any], str]) -> Engine:
             )  # a commit survives the process; `tell` makes it survive a power cut
 
     return engine
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write. What a killed driver left half done is undone first, which SQLite does not do for readers."""
+    journal = path.with_name(f"{path.name}-journal")
+    if journal.exists() and os.access(path, os.W_OK):
+        with closing(sqlite3.connect(path, timeout=30)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
 
 
 def on_own_disk(path: Path, mounts: Path = Path("/proc/mounts")) -> bool:

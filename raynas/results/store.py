@@ -96,6 +96,7 @@ class Store:
         self._connection: Connection | None = None
         self._held: list[Any] = []  # statements that go first into the next transaction
         self.broken: StoreError | None = None  # the first write that failed, e.g. on a full disk
+        self._latest: int | None = None  # the last event that this driver knows of
         self.experiment_id = 0
 
     @classmethod
@@ -201,7 +202,7 @@ class Store:
     def _begin(self) -> tuple[Connection, RootTransaction]:
         """A transaction. Where a database has gone away since the last one it is waited for, and so is the lock: its server
         may hold that of the lost connection for a while."""
-        until = time.monotonic() + PATIENCE_S
+        until: float | None = None
         while True:
             try:
                 connection = self._connected()
@@ -209,8 +210,9 @@ class Store:
                 if isinstance(self.path, InDatabase):
                     connection.execute(select(1))
                 return connection, transaction
-            except (DatabaseError, StoreError):
-                if not self._lockable or time.monotonic() > until:
+            except (DatabaseError, StoreError) as error:
+                until = until or time.monotonic() + PATIENCE_S
+                if not self._lockable or time.monotonic() > until or error is self.broken:
                     raise
                 self._let_go()
                 time.sleep(1.0)
@@ -225,7 +227,29 @@ class Store:
             self._connection = self._engine.connect()
             if self._lockable and not take(self._connection, self.experiment_id):
                 raise StoreError(f"experiment '{self.path.name}' is running in another process")
+            self._check_alone(self._connection)
         return self._connection
+
+    def _check_alone(self, connection: Connection) -> None:
+        """Raise StoreError where another driver has gone on with the experiment while this one was cut off."""
+        if not self._lockable:
+            return
+        own = trials.c.experiment == self.experiment_id
+        newest = select(func.greatest(func.max(trials.c.asked), func.max(trials.c.told))).where(own)
+        with connection.begin():
+            latest = max(
+                connection.execute(newest).scalar_one() or 0,
+                connection.execute(
+                    select(func.max(reports.c.heard)).where(reports.c.experiment == self.experiment_id)
+                ).scalar_one()
+                or 0,
+            )
+        if self._latest is not None and latest > self._latest:
+            self.broken = StoreError(
+                f"experiment '{self.path}' was gone on with by another process, while this one was cut off"
+            )
+            raise self.broken
+        self._latest = max(latest, self._latest or 0)
 
     def _let_go(self) -> None:
         """Of a connection that may be broken."""
@@ -285,6 +309,7 @@ class Store:
 
     def ask(self, trial: Trial, seq: int, resources: dict[str, float], told: int | None = None) -> None:
         """A new trial, before it runs; one that is over with it (refused) has the number of its tell, `told`."""
+        self._latest = told or seq
         with self.writing() as connection:
             connection.execute(
                 insert(trials).values(
@@ -315,6 +340,7 @@ class Store:
 
     def hear(self, heard: Heard, attempt: int, seconds: float, node: str, last: bool = False) -> None:
         """One report, and the trial's fitness with it; a `last` one is written with what follows at once, its end."""
+        self._latest = heard.seq
         report = insert(reports).values(
             experiment=self.experiment_id,
             heard=heard.seq,
@@ -333,6 +359,7 @@ class Store:
 
     def tell(self, trial: Trial, seq: int, elapsed_s: float) -> None:
         """The end of a trial and all before it, and the driver's time so far: on disk, power cut or not, when this returns."""
+        self._latest = seq
         self._synchronous("FULL")
         ended = self._row(trial.number).values(
             state=trial.state,

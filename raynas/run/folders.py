@@ -79,9 +79,9 @@ def _open_in(url: Any, name: str, home_dir: Path) -> Results:
 
 def claim(
     name: str | None, plan: Plan, row: dict[str, Any], home_dir: Path, store: str | None = None
-) -> tuple[Path, bool]:
+) -> tuple[Path, dict[str, Any] | None]:
     """The folder of a new experiment with its store made, there or in a database, or that of the one of this name and spec;
-    and whether it was there. A folder is made by one driver only: two that start at once get two names, or one of them an
+    and the spec that this one is to have from now on, None for its own. A folder is made by one driver only: two that start at once get two names, or one of them an
     error."""
     if name is not None:
         return _claim_named(name, row, home_dir, store)
@@ -92,7 +92,7 @@ def claim(
     while True:
         folder = home_dir / (base if number == 1 else f"{base}-{number}")
         if _create(folder, row, store):
-            return folder, False
+            return folder, None
         number += 1
 
 
@@ -119,11 +119,13 @@ def _create(folder: Path, row: dict[str, Any], store: str | None) -> bool:
     return True
 
 
-def _claim_named(name: str, row: dict[str, Any], home_dir: Path, store: str | None) -> tuple[Path, bool]:
+def _claim_named(
+    name: str, row: dict[str, Any], home_dir: Path, store: str | None
+) -> tuple[Path, dict[str, Any] | None]:
     folder = home_dir / name
     check_name(name)
     if _create(folder, row, store):
-        return folder, False
+        return folder, None
     where = store_of(folder, store)
     if isinstance(where, Path) and not where.exists():
         raise InputError(f"'{folder}' is there already and holds no experiment; choose another name")
@@ -137,14 +139,24 @@ def _claim_named(name: str, row: dict[str, Any], home_dir: Path, store: str | No
     different = differences({**_filled(there["spec"]), "track": row["spec"].get("track")}, row["spec"])
     if (there["data"] or {}).get("digest") != (row["data"] or {}).get("digest"):
         different.append("the data itself")
-    if different and os.environ.get(JOB) and all(key.startswith("budget.") for key in different):
-        return folder, True  # nobody can say `raynas resume` to a job, so more of the same is said by its spec
+    if different and os.environ.get(JOB) and all(_is_more(key, there["spec"], row["spec"]) for key in different):
+        # nobody can say `raynas resume` to a job, so more of the same is said by its spec
+        return folder, {**there["spec"], "budget": row["spec"]["budget"]}
     if different:
         raise InputError(
             f"experiment '{name}' exists with another spec (it differs in {', '.join(different)}); choose another name, "
             f"or go on with it: raynas resume {name}"
         )
-    return folder, True
+    return folder, None
+
+
+def _is_more(key: str, old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether a spec differs in this by a larger part of the budget."""
+    section, _, part = key.partition(".")
+    if section != "budget":
+        return False
+    before, now = (spec["budget"].get(part) for spec in (old, new))
+    return before is not None and now is not None and now >= before
 
 
 def _filled(spec: dict[str, Any]) -> dict[str, Any]:

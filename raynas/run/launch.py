@@ -131,15 +131,14 @@ def launch(
         check_grant(experiment)  # what no machine can give is said before anything is written
         if experiment.resources.gpu == AUTO:
             plan = replace(plan, sharing=measured_share(plan))
-        spec = spec_of(plan)
         row = {
-            "spec": spec,
+            "spec": spec_of(plan),
             "seed": experiment.seed,
             "data": data_row(plan),
             "fingerprints": fingerprints(plan.function),
         }
-        folder, was_there = claim(name, plan, row, home_of(home_dir), store)
-        return drive(plan, folder, address, progress, spec if was_there else None, database=url)
+        folder, extended = claim(name, plan, row, home_of(home_dir), store)
+        return drive(plan, folder, address, progress, extended, database=url)
 
 
 def resume(

@@ -85,7 +85,7 @@ def train_together(plan: Plan, ledger: Ledger, view: View, training: NetworkTrai
     """Run the ledger's trials one after the other, each on all workers."""
     import ray
 
-    with tempfile.TemporaryDirectory(prefix="tune-", dir=ledger.folder) as scratch:
+    with tempfile.TemporaryDirectory(prefix="tune-", dir=ledger.folder, ignore_cleanup_errors=True) as scratch:
         while not isinstance(trial := ledger.next(), str):
             inbox = _inbox()
             fit = _Fit(_trainer(ledger, trial, training, inbox, scratch))
@@ -155,6 +155,7 @@ def _follow(plan: Plan, ledger: Ledger, trial: Trial, view: View, fit: _Fit, inb
                 over |= not ray.get(inbox.let_go.remote())  # the GPUs may never come
         except RayActorError as error:
             gone = error
+            over |= ledger.must_stop
             ray.kill(inbox)  # one that was only out of reach: the workers are to end at their next report
         view.refresh()
         fit.join(LOOK_S)

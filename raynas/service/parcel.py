@@ -15,7 +15,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from raynas.results.database import StoreError
+from raynas.results.database import StoreError, connect_to_read
 from raynas.run.folders import STORE, check_name, home
 from raynas.tables import InputError
 
@@ -52,7 +52,7 @@ def _zip(folder: Path) -> bytes:
 
 def _as_of_now(store: Path, copy: Path) -> Path:
     """A copy of a store that may be written to meanwhile."""
-    source, target = sqlite3.connect(f"{store.resolve().as_uri()}?mode=ro", uri=True), sqlite3.connect(copy)
+    source, target = connect_to_read(store), sqlite3.connect(copy)
     try:
         source.backup(target)
     finally:

@@ -3,6 +3,9 @@
 import hashlib
 import json
 import os
+import time
+import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from torch import Tensor, nn
 from raynas.tables import InputError
 from raynas.train.fit import Progress
 
+LEFT_S = 600.0  # a file of that age that no index names was left by a process that was killed
 INDEX = "checkpoint.json"  # names the file of tensors; replacing it is what makes a checkpoint the current one
 
 
@@ -22,7 +26,7 @@ class CheckpointError(InputError):
 
 def _write(path: Path, content: bytes) -> None:
     """Write and flush to disk under another name, then rename: a reader sees all of it or nothing."""
-    fresh = path.with_name(path.name + ".new")
+    fresh = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.new")  # an orphan may write the same at the same time
     with open(fresh, "wb") as file:
         file.write(content)
         file.flush()
@@ -49,6 +53,10 @@ def save_checkpoint(folder: Path, model: nn.Module, progress: Progress) -> None:
     _write(folder / INDEX, json.dumps(index).encode())
     if before not in (None, index["tensors"]):  # not all others: an attempt that was given up may still be writing here
         (folder / str(before)).unlink(missing_ok=True)
+    for left in {*folder.glob("*.safetensors"), *folder.glob("*.new")} - {folder / index["tensors"]}:
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > LEFT_S:
+                left.unlink()
 
 
 def _current(folder: Path) -> str | None:

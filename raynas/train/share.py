@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from raynas.rng import seed_at
+from raynas.tables import InputError
 
+LEAST = 64 * 2**20  # bytes that no training does without
 CONTEXT = 600 * 2**20  # bytes that CUDA takes of every process, before its first tensor
 
 
@@ -35,7 +37,13 @@ class Share:
         if self.gpu < 1:
             total = torch.cuda.get_device_properties(device).total_memory
             free = min(self.free_bytes or total, total)
-            torch.cuda.set_per_process_memory_fraction(memory_fraction(self.gpu, free, total), device)
+            fraction = memory_fraction(self.gpu, free, total)
+            if fraction * total < LEAST:
+                raise InputError(
+                    f"a share of {self.gpu:g} of a GPU with {free / 2**30:.1f} GiB leaves a trial nothing: CUDA itself takes "
+                    f"{CONTEXT / 2**20:.0f} MiB of every process; ask for a larger one"
+                )
+            torch.cuda.set_per_process_memory_fraction(fraction, device)
         return device
 
     def prepare(self, seed: int, uses_torch: bool = False) -> None:
