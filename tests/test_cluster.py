@@ -242,7 +242,7 @@ POD = {
 }
 RAY_CLUSTER = {
     "rayVersion": str,
-    "authOptions": {"mode": {"disabled", "token"}, "secretName": str},
+    "authOptions": {"mode": {"disabled", "token"}},
     "enableInTreeAutoscaling": bool,
     "autoscalerOptions": {"version": {"v1", "v2"}, "idleTimeoutSeconds": int},
     "headGroupSpec!": {"rayStartParams": dict, "template!": POD},
