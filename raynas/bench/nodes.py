@@ -54,7 +54,7 @@ def _with_a_new_node(cluster: Any, folder: str, trials: int, seconds: float) -> 
 
 
 def nodes(
-    *, trials: Count = 40, seconds: Annotated[float, Field(gt=0)] = 5.0, networks: Annotated[int, Field(ge=0)] = 16
+    *, trials: Count = 40, seconds: Annotated[float, Field(gt=0)] = 5.0, networks: Annotated[int, Field(ge=0)] = 40
 ) -> None:
     """`trials` trials that sleep on two nodes of four places, twice as many while a third comes, then `networks` real ones."""
     with tempfile.TemporaryDirectory() as folder, machines(2) as cluster:
