@@ -1,6 +1,5 @@
 """What the commands share: their options, and one clear error for bad input."""
 
-import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ import typer
 
 from raynas.tables import InputError
 
-STORE = "RAYNAS_STORE"
 Home = Annotated[Path | None, typer.Option("--home", help="Where experiments live [$RAYNAS_HOME or ./runs].")]
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="Where datasets lie [$RAYNAS_DATA or the user's cache].")
@@ -46,14 +44,13 @@ def whats_next(results: Any, home: Path | None, store: str | None) -> str:
     from raynas.results.database import database, shown
     from raynas.run.folders import home as home_of
 
-    usual = home is None or home.resolve() == home_of().resolve()
-    where = ("" if usual else f" --home {shlex.quote(str(home))}") + (
-        "" if store is None else f" --store {shown(database(store))}"
-    )
-    name = results.name
-    derive_it = (
-        f"    train what it found: raynas derive {name}{where}" if results.experiment["spec"].get("oneshot") else ""
-    )
+    where = ""
+    if home is not None and home.resolve() != home_of().resolve():
+        where += f" --home {shlex.quote(str(home))}"
+    if store is not None:
+        where += f" --store {shown(database(store))}"
+    name, is_supernet = results.name, results.experiment["spec"].get("oneshot")
+    derive_it = f"    train what it found: raynas derive {name}{where}" if is_supernet else ""
     return f"all trials: raynas results {name}{where}    the best: raynas best {name}{where}{derive_it}"
 
 
@@ -62,8 +59,13 @@ def errors_at_the_door(store: str | None = None) -> Iterator[None]:
     """Bad input ends with one message and exit code 2, a broken trainable with its traceback and 1. `--store` says what
     $RAYNAS_STORE says, for this command."""
     try:
-        with _kept_in(store):
+        if store is None:
             yield
+        else:
+            from raynas.run.cluster import environment
+
+            with environment({"RAYNAS_STORE": store}):
+                yield
     except InputError as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(2) from None
@@ -81,17 +83,3 @@ def errors_at_the_door(store: str | None = None) -> Iterator[None]:
             raise
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from None
-
-
-@contextmanager
-def _kept_in(store: str | None) -> Iterator[None]:
-    before = os.environ.get(STORE)
-    if store is not None:
-        os.environ[STORE] = store
-    try:
-        yield
-    finally:
-        if store is not None and before is None:
-            del os.environ[STORE]
-        elif before is not None:
-            os.environ[STORE] = before

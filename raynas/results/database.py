@@ -25,12 +25,10 @@ OWN_DISKS = ("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "ov
 # the schema of raynas's tables in PostgreSQL: Optuna and MLflow have `trials` and `experiments` too, and of a user named
 # raynas they would find a schema of that name first
 TABLES = "raynas_store"
-# a machine that is gone lets go of its lock within a minute, not within the two hours of TCP's defaults
-SESSION = f"-c search_path={TABLES} -c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
-
-
-# and a server that is gone is missed as soon: the client's own (https://www.postgresql.org/docs/current/libpq-connect.html)
-ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+# asked for on both sides: a machine that is gone lets go of its lock, and a server that is gone is missed, within a minute and
+# not within the hours of TCP's defaults (https://www.postgresql.org/docs/current/libpq-connect.html)
+ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+SESSION = " ".join([f"-c search_path={TABLES}", *(f"-c tcp_{name}={value}" for name, value in ALIVE.items())])
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def engine_of(where: Where | URL, writable: bool, dump: Callable[[Any], str]) ->
     url = where.url if isinstance(where, InDatabase) else where
     options = f"{SESSION} {'' if writable else '-c default_transaction_read_only=on'}"
     try:
-        answers = {"connect_timeout": ANSWER_S, "options": options.strip(), **ALIVE}
+        answers = {"connect_timeout": ANSWER_S, "options": options.strip(), **ALIVE, "tcp_user_timeout": 60_000}
         return create_engine(url, json_serializer=dump, connect_args=answers)
     except ModuleNotFoundError as error:
         raise InputError(f"a store in PostgreSQL needs psycopg: pip install 'raynas[postgres]' ({error})") from None

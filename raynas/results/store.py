@@ -225,15 +225,14 @@ class Store:
     def _connected(self) -> Connection:
         if self._connection is None:
             self._connection = self._engine.connect()
-            if self._lockable and not take(self._connection, self.experiment_id):
-                raise StoreError(f"experiment '{self.path.name}' is running in another process")
-            self._check_alone(self._connection)
+            if self._lockable:
+                if not take(self._connection, self.experiment_id):
+                    raise StoreError(f"experiment '{self.path.name}' is running in another process")
+                self._check_alone(self._connection)
         return self._connection
 
     def _check_alone(self, connection: Connection) -> None:
         """Raise StoreError where another driver has gone on with the experiment while this one was cut off."""
-        if not self._lockable:
-            return
         own = trials.c.experiment == self.experiment_id
         newest = select(func.greatest(func.max(trials.c.asked), func.max(trials.c.told))).where(own)
         with connection.begin():

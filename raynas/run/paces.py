@@ -54,22 +54,23 @@ def probe(plan: Plan, there: Sequence[Node], resources: dict[str, float], most: 
             warm = [prober.warm.remote(config) for prober, config in pairs]
             ray.wait(warm, num_returns=len(warm), timeout=LATE_S)
             timed = [prober.timed.remote() for prober, _ in pairs]
-            for reference, (_, config) in zip([*warm, *timed], pairs * 2, strict=True):
-                paces += [pace for pace in (_found(reference, config),) if pace is not None]
+            asked = [config for _, config in pairs]
+            for reference, config in zip(warm, asked, strict=True):
+                _found(reference, config)
+            paces += [_found(reference, config) for reference, config in zip(timed, asked, strict=True)]
     return paces, len(probers)
 
 
-def _found(reference: Any, config: dict[str, Any]) -> Pace | None:
+def _found(reference: Any, config: dict[str, Any]) -> Any:
     """What a probe says; raises SearchFailed where the candidate failed, with the traceback of the probe."""
     import ray
 
     try:
-        found: Pace | None = ray.get(reference)
+        return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, InputError):
             raise error.cause from None
         raise SearchFailed(f"a candidate failed: {config}\n\n{error}", "plan") from None
-    return found
 
 
 def sampled(plan: Plan, count: int) -> list[dict[str, Any]]:

@@ -61,9 +61,7 @@ def _is_held(pipe: Path) -> bool:
                 ours.connect(str(pipe))
         elif stat.S_ISFIFO(mode):
             os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
-    except (
-        OSError
-    ) as error:  # others, EPROTOTYPE of a socket that takes connections among them, come of somebody being there
+    except OSError as error:  # any other says that somebody is there, as EPROTOTYPE of a socket that takes connections
         return error.errno not in (errno.ECONNREFUSED, errno.ENXIO)
     return True
 

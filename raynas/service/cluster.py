@@ -1,6 +1,5 @@
 """Searches as jobs of a Ray cluster."""
 
-import os
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping
@@ -8,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import raynas
-from raynas.results.database import InDatabase, database, shown
+from raynas.results.database import database, shown
 from raynas.results.results import Results
-from raynas.run.folders import JOB, STORE, check_name, was_driven_by
+from raynas.run.folders import JOB, STORE, check_name, store_of, was_driven_by
 from raynas.run.folders import home as home_of
 from raynas.service.door import knock
 from raynas.service.fetch import install, sent
@@ -129,13 +128,13 @@ class Cluster:
         check_name(job.name)  # it becomes a folder's name here
         target = home_of(to or self.to) / job.name
         if job.store:
-            store = self.store or os.environ.get("RAYNAS_STORE")
-            if not store:
+            where = store_of(target, self.store)
+            if isinstance(where, Path):
                 raise InputError(
                     f"the trials of '{job.name}' are in '{shown(database(job.store))}', says the job; if that is a database that "
                     "your password may go to, name it: --store (or $RAYNAS_STORE, store=)"
                 )
-            return Results(InDatabase(database(store), job.name, target))
+            return Results(where)
         in_place = Path(job.home) / job.name
         if to is None and in_place.is_absolute() and was_driven_by(in_place, job.id) and (in_place / STORE).is_file():
             return Results(in_place / STORE)

@@ -50,7 +50,8 @@ def install(text: str, target: Path) -> Results:
         if target.exists() and not (there.is_file() and _created(new / STORE) == _created(there)):
             raise InputError(f"'{target}' is there already and is another experiment; fetch to another folder: --to")
         if target.exists():
-            if lost := [what for what in _holds(there) if what not in _holds(new / STORE)]:
+            brought = set(_holds(new / STORE))
+            if lost := [what for what in _holds(there) if what not in brought]:
                 more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
                 raise InputError(
                     f"'{target}' holds what was made here ({', '.join(lost[:3])}{more}) and would be lost; fetch to another folder: --to"

@@ -18,6 +18,7 @@ from raynas.train.fit import Progress
 
 LEFT_S = 600.0  # a file of that age that no index names was left by a process that was killed
 INDEX = "checkpoint.json"  # names the file of tensors; replacing it is what makes a checkpoint the current one
+UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # what a missing or garbled index raises
 
 
 class CheckpointError(InputError):
@@ -62,16 +63,22 @@ def save_checkpoint(folder: Path, model: nn.Module, progress: Progress) -> None:
 def _current(folder: Path) -> str | None:
     """The file of tensors of the checkpoint that is there."""
     try:
-        return Path(json.loads((folder / INDEX).read_bytes())["tensors"]).name
-    except (OSError, ValueError, KeyError, TypeError):
+        return _index(folder)[1].name
+    except UNREADABLE:
         return None
+
+
+def _index(folder: Path) -> tuple[dict[str, Any], Path]:
+    """The index of the checkpoint that is there, and its file of tensors; raises one of UNREADABLE."""
+    index = json.loads((folder / INDEX).read_bytes())
+    return index, folder / Path(index["tensors"]).name
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
-        index = json.loads((folder / INDEX).read_bytes())
-        content = (folder / Path(index["tensors"]).name).read_bytes()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        index, tensors = _index(folder)
+        content = tensors.read_bytes()
+    except UNREADABLE as error:
         raise CheckpointError(f"cannot read the checkpoint in '{folder}': {error}") from error
     if hashlib.sha256(content).hexdigest() != index["sha256"]:
         raise CheckpointError(f"the checkpoint in '{folder}' is damaged: its checksum does not match")
